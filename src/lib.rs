@@ -1,0 +1,4 @@
+//! Tajo's Intercom connector: brings Brevo to the state that Rhai scripts decide from Intercom's
+//! contacts, with as few calls as possible and never faster than Brevo allows.
+
+pub mod model;

@@ -1,0 +1,94 @@
+//! What Brevo holds of a contact, and what of it the engine itself applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{AttributeName, AttributeValue, Change, Email, ListId, RecordId, Timestamp};
+
+/// A contact as Brevo answers it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BrevoContact {
+    /// Brevo's number of the contact.
+    pub id: i64,
+    /// The address; contacts that have only a phone number have none.
+    pub email: Option<Email>,
+    /// `EXT_ID`.
+    pub ext_id: Option<String>,
+    /// No marketing e-mail at all.
+    pub email_blacklisted: bool,
+    /// No marketing SMS at all.
+    pub sms_blacklisted: bool,
+    /// The lists it is on.
+    pub lists: BTreeSet<ListId>,
+    /// The lists that it left by itself.
+    pub list_unsubscribed: BTreeSet<ListId>,
+    /// Its attributes with a value; names in upper case.
+    pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    /// When Brevo last changed it.
+    pub modified_at: Option<Timestamp>,
+}
+
+impl BrevoContact {
+    /// This contact as it is once `change` was written.
+    #[must_use]
+    pub fn after(mut self, change: &Change) -> Self {
+        if let Some(email) = &change.email {
+            self.email = Some(email.clone());
+        }
+        if let Some(ext_id) = &change.ext_id {
+            self.ext_id = Some(ext_id.clone());
+        }
+        for (name, value) in &change.set {
+            self.attributes.insert(name.clone(), value.clone());
+        }
+        for name in &change.clear {
+            self.attributes.remove(name);
+        }
+        self.lists.extend(&change.add);
+        self.lists.retain(|list| !change.remove.contains(list));
+        self.email_blacklisted |= change.email_opt_out;
+        self.sms_blacklisted |= change.sms_opt_out;
+        self
+    }
+}
+
+/// What the engine itself wrote to a contact and may therefore take back.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Applied {
+    /// True of a contact that the engine created.
+    pub created: bool,
+    /// Values that it wrote.
+    pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    /// Memberships that it granted.
+    pub lists: BTreeSet<ListId>,
+}
+
+impl Applied {
+    /// What is applied once `change` was written.
+    #[must_use]
+    pub fn after(mut self, change: &Change) -> Self {
+        for (name, value) in &change.set {
+            self.attributes.insert(name.clone(), value.clone());
+        }
+        for name in &change.clear {
+            self.attributes.remove(name);
+        }
+        self.lists.extend(&change.add);
+        self.lists.retain(|list| !change.remove.contains(list));
+        self
+    }
+}
+
+/// A contact of the mirror: what Brevo is known to hold, what was applied, and for whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mirrored {
+    /// What Brevo holds.
+    pub contact: BrevoContact,
+    /// What of it the engine wrote.
+    pub applied: Applied,
+    /// The Intercom contact that it stands for.
+    pub owner: Option<RecordId>,
+    /// When this was last read from Brevo.
+    pub read_at: Timestamp,
+}

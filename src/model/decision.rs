@@ -1,0 +1,170 @@
+//! What the rules say should be true of one contact, each part with the line that said it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AttributeName, AttributeValue, RecordKey, RuleSetVersion, Timestamp};
+
+/// Where in the scripts something was said; shown as `scripts/mapping.rhai:14:9`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file, relative to the folder that holds the scripts' folder.
+    pub file: Arc<str>,
+    /// The line, from 1; 0 where it is not known.
+    pub line: u32,
+    /// The column, from 1; 0 where it is not known.
+    pub column: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A value and the line that wrote it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Traced<T> {
+    /// What was written.
+    pub value: T,
+    /// By which line.
+    pub origin: Origin,
+}
+
+/// What the rules want of an attribute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttributeIntent {
+    /// It has this value.
+    Set(AttributeValue),
+    /// `()` or `""`: a value that the engine itself applied, and nobody changed since, goes.
+    Withdraw,
+    /// `clear(…)`: whatever value it has goes.
+    Clear,
+}
+
+/// A list as a rule names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ListRef {
+    /// By number.
+    Id(i64),
+    /// By a name in `lists`, or the exact name of one list of the account.
+    Name(String),
+}
+
+impl fmt::Display for ListRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Name(name) => write!(f, "`{name}`"),
+        }
+    }
+}
+
+/// What the rules want of a membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListIntent {
+    /// On the list, as granted by the engine.
+    Add,
+    /// Off the list, whoever granted it.
+    Remove,
+}
+
+/// What the rules want with the contact as a whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is written as decided.
+    #[default]
+    Write,
+    /// It is left as it is; what was applied stays.
+    Skip {
+        /// Why, in the script's words.
+        reason: String,
+    },
+    /// What the engine granted is withdrawn.
+    Release,
+    /// It is deleted in Brevo.
+    Delete,
+}
+
+/// A line that a script logged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// The text, without control characters, at most 1 KiB.
+    pub text: String,
+    /// Where it was logged.
+    pub origin: Origin,
+}
+
+/// Something that the rules asked for and that was left out, with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// What was left out and why.
+    pub message: String,
+    /// The line that asked for it.
+    pub origin: Option<Origin>,
+}
+
+/// What should be true of one contact in Brevo.
+///
+/// The same record, rule set and `as_of` give the same decision, byte for byte: all collections are
+/// sorted and nothing here depends on a clock or on chance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The record it was derived from.
+    pub subject: RecordKey,
+    /// The rules that decided.
+    pub rule_set: RuleSetVersion,
+    /// The time that `older_than` and `within` compared with.
+    pub as_of: Timestamp,
+    /// Written, skipped, released or deleted, and by which line (none: the default).
+    pub verdict: Verdict,
+    /// The line that chose the verdict.
+    pub verdict_origin: Option<Origin>,
+    /// `brevo.email`, as the script wrote it.
+    pub email: Option<Traced<String>>,
+    /// `brevo.ext_id`.
+    pub ext_id: Option<Traced<String>>,
+    /// Attributes; phone identifiers stand here too, as `SMS` and `WHATSAPP`.
+    pub attributes: BTreeMap<AttributeName, Traced<AttributeIntent>>,
+    /// Attributes of which a value that Brevo holds is left as it is.
+    pub keep: BTreeSet<AttributeName>,
+    /// Memberships; the last word on a list wins.
+    pub lists: BTreeMap<ListRef, Traced<ListIntent>>,
+    /// `unsubscribe()`: no marketing e-mail.
+    pub email_opt_out: Option<Origin>,
+    /// `unsubscribe("sms")`.
+    pub sms_opt_out: Option<Origin>,
+    /// What the scripts logged.
+    pub log: Vec<Line>,
+    /// When the answer of some `older_than` or `within` flips: the earliest such time.
+    pub flips_at: Option<Timestamp>,
+}
+
+impl Decision {
+    /// A decision in which nothing is said yet.
+    pub fn new(subject: RecordKey, rule_set: RuleSetVersion, as_of: Timestamp) -> Self {
+        Self {
+            subject,
+            rule_set,
+            as_of,
+            verdict: Verdict::Write,
+            verdict_origin: None,
+            email: None,
+            ext_id: None,
+            attributes: BTreeMap::new(),
+            keep: BTreeSet::new(),
+            lists: BTreeMap::new(),
+            email_opt_out: None,
+            sms_opt_out: None,
+            log: Vec::new(),
+            flips_at: None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Plain data: no I/O, no async, never reads the clock by itself.
+//!
+//! A contact's journey is a type per station: a [`Snapshot`] comes in and becomes a [`Record`], the
+//! rules turn it into a [`Decision`], and [`Change`] is what is still missing for the decision to be
+//! true in Brevo.
+
+mod attribute;
+mod brevo_contact;
+mod change;
+mod decision;
+mod digest;
+mod id;
+mod record;
+mod time;
+
+pub use attribute::{AttributeName, AttributeType, AttributeValue, InvalidAttributeName};
+pub use brevo_contact::{Applied, BrevoContact, Mirrored};
+pub use change::{Change, Identity, Resolved, ResolvedAttribute, difference};
+pub use decision::{
+    AttributeIntent, Decision, Diagnosis, Line, ListIntent, ListRef, Origin, Traced, Verdict,
+};
+pub use digest::{Digest, canonical_json};
+pub use id::{
+    Email, InvalidId, ListId, RecordId, RecordKey, RecordKind, RuleSetVersion, WorkspaceId,
+};
+pub use record::{Freshness, Liveness, Record, Snapshot, Source, Version, email_of};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
