@@ -1,4 +1,5 @@
 //! Tajo's Intercom connector: brings Brevo to the state that Rhai scripts decide from Intercom's
 //! contacts, with as few calls as possible and never faster than Brevo allows.
 
+pub mod config;
 pub mod model;
