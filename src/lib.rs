@@ -2,4 +2,6 @@
 //! contacts, with as few calls as possible and never faster than Brevo allows.
 
 pub mod config;
+pub mod http;
+pub mod intercom;
 pub mod model;

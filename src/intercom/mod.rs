@@ -1,0 +1,22 @@
+//! Intercom: reading it over its API, and its notifications, verified and brought into one shape.
+//!
+//! Whatever comes in leaves this module as a [`crate::model::Snapshot`] with a body that is the same
+//! whichever way and in whichever API version it came. Nothing is written to Intercom here.
+
+mod client;
+mod error;
+pub mod normalize;
+mod page;
+mod reads;
+mod topic;
+mod webhook;
+mod wire;
+
+pub use client::{IntercomClient, IntercomSettings};
+pub use error::IntercomError;
+pub use page::{CompanyPage, Cursor, Page, ScrollPage};
+pub use topic::Topic;
+pub use webhook::{
+    Content, Notification, SignatureRejected, Unusable, Unverified, Verified, trusted,
+};
+pub use wire::Me;
