@@ -1,0 +1,244 @@
+//! The account: its contacts, who is on which list, and what was done to anybody's consent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::attribute::Catalogue;
+use super::contact::{Contact, Identifier};
+use super::import::Process;
+use super::list::Lists;
+use super::write::Actor;
+use crate::model::Clock;
+
+/// What Brevo does is not documented here: each switch begins at the worst of the possibilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quirks {
+    /// `emailBlacklisted: true` in the `PUT` that changes the address of a blacklisted contact wins
+    /// over the re-subscription that the change brings about.
+    pub email_change_keeps_flag: bool,
+    /// The row of a blacklisted contact in an import without `emailBlacklist` re-subscribes it.
+    pub import_resubscribes: bool,
+    /// An unknown attribute in `POST` and `PUT` is a 400 and not ignored.
+    pub refuses_unknown_attributes: bool,
+    /// What the withdrawn `POST /contacts/batch` answers: 410 or 404.
+    pub batch_status: u16,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            email_change_keeps_flag: false,
+            import_resubscribes: true,
+            refuses_unknown_attributes: false,
+            batch_status: 410,
+        }
+    }
+}
+
+/// The whole account.
+#[derive(Debug)]
+pub(super) struct Account {
+    clock: Arc<dyn Clock>,
+    last_stamp: i64,
+    pub(super) next_contact: i64,
+    pub(super) contacts: BTreeMap<i64, Contact>,
+    pub(super) owners: HashMap<(Identifier, String), i64>,
+    /// Addresses that were blacklisted when their contact was deleted.
+    pub(super) buried: BTreeSet<String>,
+    pub(super) lists: Lists,
+    pub(super) catalogue: Catalogue,
+    pub(super) processes: BTreeMap<i64, Process>,
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) events: Vec<Value>,
+    pub(super) quirks: Quirks,
+    violations: Vec<String>,
+    /// Re-subscribed by a change of address although the request said otherwise; a violation unless
+    /// the flag is set again.
+    pub(super) unrepaired: BTreeMap<i64, String>,
+}
+
+impl Account {
+    pub(super) fn new(clock: Arc<dyn Clock>, quirks: Quirks) -> Self {
+        let now = clock.now().seconds().saturating_mul(1000);
+        Self {
+            clock,
+            last_stamp: 0,
+            next_contact: 1,
+            contacts: BTreeMap::new(),
+            owners: HashMap::new(),
+            buried: BTreeSet::new(),
+            lists: Lists::new(now),
+            catalogue: Catalogue::default(),
+            processes: BTreeMap::new(),
+            files: BTreeMap::new(),
+            events: Vec::new(),
+            quirks,
+            violations: Vec::new(),
+            unrepaired: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn get(&self, id: i64) -> Option<&Contact> {
+        self.contacts.get(&id)
+    }
+
+    /// All contacts in the order of their creation.
+    pub(super) fn contacts(&self) -> impl DoubleEndedIterator<Item = &Contact> {
+        self.contacts.values()
+    }
+
+    /// The contact that has this identifier, given in the form in which it is stored.
+    pub(super) fn find(&self, identifier: Identifier, value: &str) -> Option<i64> {
+        self.owners.get(&(identifier, value.to_owned())).copied()
+    }
+
+    /// How many identifiers are taken.
+    #[cfg(test)]
+    pub(super) fn owned_identifiers(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Milliseconds since 1970: the clock's second, and within it a count, so that two changes
+    /// differ where a real clock would tell them apart.
+    pub(super) fn stamp(&mut self) -> i64 {
+        let second = self.clock.now().seconds().saturating_mul(1000);
+        let is_same_second = self.last_stamp.div_euclid(1000) == second.div_euclid(1000);
+        let next = if is_same_second {
+            self.last_stamp + 1
+        } else {
+            second
+        };
+        self.last_stamp = next.min(second + 999);
+        self.last_stamp
+    }
+
+    /// Deletes for good; the history of the blacklist goes with it, so that creating the contact
+    /// again re-subscribes the person.
+    pub(super) fn delete(&mut self, id: i64) -> bool {
+        let Some(contact) = self.contacts.remove(&id) else {
+            return false;
+        };
+        for identifier in Identifier::ALL {
+            if let Some(value) = contact.identifier(identifier) {
+                self.owners.remove(&(identifier, value.to_owned()));
+            }
+        }
+        for list in &contact.lists {
+            if let Some(list) = self.lists.lists.get_mut(list) {
+                list.members.remove(&id);
+            }
+        }
+        if let (true, Some(email)) = (contact.email_blacklisted, contact.email) {
+            self.buried.insert(email);
+        }
+        true
+    }
+
+    /// Puts a contact on a list that exists; false if it was there.
+    pub(super) fn join(&mut self, id: i64, list: i64, actor: Actor<'_>) -> bool {
+        let stamp = self.stamp();
+        let Some(contact) = self.contacts.get_mut(&id) else {
+            return false;
+        };
+        let Some(members) = self
+            .lists
+            .lists
+            .get_mut(&list)
+            .map(|list| &mut list.members)
+        else {
+            return false;
+        };
+        if !contact.lists.insert(list) {
+            return false;
+        }
+        members.insert(id);
+        contact.modified_at = stamp;
+        let (is_blacklisted, had_left) =
+            (contact.email_blacklisted, contact.left_lists.remove(&list));
+        if is_blacklisted {
+            self.violation(
+                actor,
+                &format!("put the blacklisted contact {id} on list {list}"),
+            );
+        }
+        if had_left {
+            self.violation(
+                actor,
+                &format!("put contact {id} back on list {list}, which it left"),
+            );
+        }
+        true
+    }
+
+    /// Takes a contact off a list; false if it was not there.
+    pub(super) fn leave(&mut self, id: i64, list: i64) -> bool {
+        let stamp = self.stamp();
+        let Some(contact) = self.contacts.get_mut(&id) else {
+            return false;
+        };
+        if !contact.lists.remove(&list) {
+            return false;
+        }
+        contact.modified_at = stamp;
+        if let Some(list) = self.lists.lists.get_mut(&list) {
+            list.members.remove(&id);
+        }
+        true
+    }
+
+    /// The person leaves a list, which is remembered.
+    pub(super) fn unsubscribe_from(&mut self, id: i64, list: i64) {
+        self.leave(id, list);
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.left_lists.insert(list);
+        }
+    }
+
+    /// What was done to people's consent, and to whom.
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.violations
+            .iter()
+            .chain(self.unrepaired.values())
+            .cloned()
+            .collect()
+    }
+
+    /// Writes down what a request did to somebody's consent.
+    pub(super) fn violation(&mut self, actor: Actor<'_>, what: &str) {
+        if let Actor::Request(label) = actor {
+            self.violations.push(format!("{label}: {what}"));
+        }
+    }
+
+    /// All contacts without numbers and times, so that two accounts can be compared.
+    pub(super) fn snapshot(&self) -> Value {
+        let name = |id: &i64| {
+            self.lists
+                .lists
+                .get(id)
+                .map_or_else(|| id.to_string(), |list| list.name.clone())
+        };
+        let names = |ids: &BTreeSet<i64>| ids.iter().map(name).collect::<BTreeSet<_>>();
+        let mut snapshot = Map::new();
+        for contact in self.contacts.values() {
+            let other = |key| {
+                contact
+                    .identifier(key)
+                    .map(|value| format!("{}:{value}", key.name()))
+            };
+            let key = contact.email.clone();
+            let key = key.or_else(|| Identifier::ALL.into_iter().find_map(other));
+            let state = json!({
+                "attributes": contact.attributes,
+                "lists": names(&contact.lists),
+                "left_lists": names(&contact.left_lists),
+                "emailBlacklisted": contact.email_blacklisted,
+                "smsBlacklisted": contact.sms_blacklisted,
+            });
+            snapshot.insert(key.unwrap_or_else(|| format!("id:{}", contact.id)), state);
+        }
+        Value::Object(snapshot)
+    }
+}
