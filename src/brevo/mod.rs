@@ -1,0 +1,35 @@
+//! Brevo: the client, and the cheapest way to write what is missing.
+//!
+//! [`BrevoClient`] speaks the part of Brevo's API that the engine needs, never faster than Brevo
+//! allows, and retries what can be retried without changing the result. [`Plan`], [`Catalogue`] and
+//! [`ImportFile`] are pure. The ratchet for consent stands in the types: an [`OptOut`] can be said,
+//! its opposite cannot.
+
+mod attributes;
+mod call;
+mod catalogue;
+mod client;
+mod contacts;
+mod draft;
+mod error;
+mod import;
+mod imports;
+mod lists;
+mod movers;
+mod plan;
+mod wire;
+
+pub use attributes::{Attribute, AttributeCategory, AttributeOption};
+pub use call::{CallCounts, CallKind};
+pub use catalogue::{Catalogue, IllTyped, type_for_creation};
+pub use client::{BrevoClient, BrevoSettings, BucketRates};
+pub use contacts::{ContactsPage, ContactsQuery, Identifier, Upserted};
+pub use error::{BrevoError, ErrorKind};
+pub use import::{ImportError, ImportFile, ImportRow, is_importable};
+pub use imports::{ProblemFile, ProblemKind, ProcessId, ProcessState, ProcessStatus};
+pub use lists::{ListOutcome, MAX_LIST_MEMBERS, Member};
+pub use plan::{By, ImportStep, ListCall, Plan, PlannedChange, Situation};
+pub use wire::{Account, ContactWrite, Folder, List, OptOut, PlanVertical};
+
+#[cfg(test)]
+mod tests;
