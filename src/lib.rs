@@ -6,4 +6,5 @@ pub mod config;
 pub mod http;
 pub mod intercom;
 pub mod model;
+pub mod rules;
 pub mod sandbox;

@@ -1,0 +1,117 @@
+//! `phone`: numbers as people type them, as E.164 or not at all.
+
+use std::panic::catch_unwind;
+
+use phonenumber::{Mode, country};
+use rhai::{Dynamic, Engine, ImmutableString};
+
+use super::Outcome;
+use crate::rules::error::refuse;
+
+/// A region whose numbers may be written without a country code, such as `TH`.
+pub(crate) type Region = country::Id;
+
+/// Reads the two letters of a region.
+pub(crate) fn parse_region(text: &str) -> Option<Region> {
+    text.trim().to_uppercase().parse().ok()
+}
+
+/// The number in E.164, `None` if the library does not find it valid.
+pub(super) fn to_e164(text: &str, region: Option<Region>) -> Option<String> {
+    // Sizes are bounded before the library sees the text.
+    if text.len() > 64 {
+        return None;
+    }
+    let cleaned = clean(text);
+    let number = catch_unwind(|| phonenumber::parse(region, cleaned))
+        .ok()?
+        .ok()?;
+    number
+        .is_valid()
+        .then(|| number.format().mode(Mode::E164).to_string())
+}
+
+/// Without spaces, dashes, dots, parentheses and `(0)`; digits of any script as ASCII; `00` as `+`.
+fn clean(text: &str) -> String {
+    let text: String = text.trim().chars().map(ascii_digit).collect();
+    let text: String = text
+        .replace("(0)", "")
+        .chars()
+        .filter(|c| !c.is_whitespace() && !"-.()‐‑–/\u{200e}\u{200f}\u{202a}\u{202c}".contains(*c))
+        .collect();
+    match text.strip_prefix("00") {
+        Some(rest) => format!("+{rest}"),
+        None => text,
+    }
+}
+
+/// The ASCII digit of an Arabic, Persian, Thai or full-width one.
+fn ascii_digit(letter: char) -> char {
+    const ZEROS: [u32; 4] = [0x0660, 0x06f0, 0x0e50, 0xff10];
+    let value = u32::from(letter);
+    ZEROS
+        .iter()
+        .find_map(|zero| char::from_digit(value.checked_sub(*zero)?, 10))
+        .unwrap_or(letter)
+}
+
+/// Makes `phone` callable; `default` is the region of the configuration.
+pub(super) fn register(engine: &mut Engine, default: Option<Region>) {
+    engine.register_fn("phone", move |value: Dynamic| number(&value, default));
+    engine.register_fn(
+        "phone",
+        |value: Dynamic, region: ImmutableString| -> Outcome<Dynamic> {
+            let region = parse_region(&region).ok_or_else(|| {
+                refuse(format!(
+                    "`{region}` is not a region; write two letters such as \"TH\""
+                ))
+            })?;
+            number(&value, Some(region))
+        },
+    );
+}
+
+fn number(value: &Dynamic, region: Option<Region>) -> Outcome<Dynamic> {
+    let text = match value.as_int() {
+        Ok(digits) => Some(digits.to_string().into()),
+        Err(_) => super::text_of("phone", value)?,
+    };
+    let number = text.and_then(|text| to_e164(&text, region));
+    Ok(number.map_or(Dynamic::UNIT, Dynamic::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_e164_and_stays_itself(text in "[+0-9() .a-z-]{0,24}") {
+            if let Some(number) = to_e164(&text, parse_region("TH")) {
+                prop_assert!(number.starts_with('+') && number.len() <= 17);
+                prop_assert_eq!(to_e164(&number, None), Some(number));
+            }
+        }
+    }
+
+    #[test]
+    fn what_people_type_becomes_e164_or_nothing() {
+        fn case(text: &str, region: Option<&str>, expected: Option<&str>) {
+            let got = to_e164(text, region.and_then(parse_region));
+            assert_eq!(got.as_deref(), expected, "{text}");
+        }
+        case("+66 81 234 5678", None, Some("+66812345678"));
+        case("0066 81-234-5678", None, Some("+66812345678"));
+        case("081.234.5678", Some("th"), Some("+66812345678"));
+        case("+44 (0)20 7946 0958", None, Some("+442079460958"));
+        case("(020) 7946 0958", Some("GB"), Some("+442079460958"));
+        case("٠٨١٢٣٤٥٦٧٨", Some("TH"), Some("+66812345678"));
+        case("081-234", Some("TH"), None);
+        case("081 234 5678", None, None);
+        case("call me", Some("TH"), None);
+        case("", Some("TH"), None);
+        case(&"9".repeat(10_000), None, None);
+    }
+}

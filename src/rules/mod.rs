@@ -1,0 +1,42 @@
+//! The rules: scripts in, decisions out.
+//!
+//! A [`RuleSet`] is all scripts compiled together; [`RuleSet::decide_contact`] derives what should
+//! be true of one contact in Brevo. Handlers are pure: the same record, scripts and `as_of` give
+//! the same decision, byte for byte. Nothing here touches the network or the store; only loading
+//! and reloading read files, and only the deadline of a script reads a clock.
+//!
+//! Scripts are CPU work: call them off the async executor, on threads with large stacks.
+
+mod blame;
+mod calls;
+mod check;
+mod diagnostic;
+mod error;
+mod evaluation;
+mod files;
+mod handle;
+mod handlers;
+mod harness;
+mod host;
+mod limits;
+mod load;
+mod merge;
+mod reload;
+mod ruleset;
+mod sandbox;
+mod status;
+mod target;
+mod test_decision;
+mod view;
+mod written;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use error::{Limit, ScriptError, ScriptErrorKind};
+pub use harness::{TestOutcome, TestReport, run_tests};
+pub use limits::Limits;
+pub use reload::{ReloadOptions, Rules};
+pub use ruleset::{ContactInput, RuleEnvironment, RuleSet, SourceFile};
+pub use status::{ReloadOutcome, RuleError, RulesStatus};
+
+#[cfg(test)]
+mod tests;

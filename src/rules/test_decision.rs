@@ -1,0 +1,111 @@
+//! A decision as the scripts' tests see it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+
+use super::error::refuse;
+use super::target::Target;
+use super::written::to_dynamic;
+use crate::model::{AttributeIntent, Decision, ListIntent, ListRef, Verdict};
+
+type Outcome<T> = Result<T, Box<EvalAltResult>>;
+
+/// What the rules decided, as a test sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct TestDecision {
+    /// The decision.
+    pub(crate) decision: Arc<Decision>,
+    /// Numbers of lists by name.
+    pub(crate) lists: Arc<BTreeMap<String, i64>>,
+}
+
+impl TestDecision {
+    fn field(&self, name: &str) -> Outcome<Dynamic> {
+        let decision = &self.decision;
+        let text =
+            |text: Option<&str>| -> Dynamic { text.map_or(Dynamic::UNIT, |text| text.into()) };
+        Ok(match name {
+            "skipped" => matches!(decision.verdict, Verdict::Skip { .. }).into(),
+            "reason" => match &decision.verdict {
+                Verdict::Skip { reason } => reason.as_str().into(),
+                _ => Dynamic::UNIT,
+            },
+            "deleted" => (decision.verdict == Verdict::Delete).into(),
+            "released" => (decision.verdict == Verdict::Release).into(),
+            "unsubscribed" => decision.email_opt_out.is_some().into(),
+            "sms_unsubscribed" => decision.sms_opt_out.is_some().into(),
+            "flips_at" => decision
+                .flips_at
+                .map_or(Dynamic::UNIT, |at| at.seconds().into()),
+            "attributes" => self.attributes(),
+            "log" => decision
+                .log
+                .iter()
+                .map(|line| Dynamic::from(line.text.clone()))
+                .collect::<Vec<_>>()
+                .into(),
+            _ => match Target::parse(name).map_err(refuse)? {
+                Target::Email => text(decision.email.as_ref().map(|t| t.value.as_str())),
+                Target::ExtId => text(decision.ext_id.as_ref().map(|t| t.value.as_str())),
+                Target::Attribute(name) => match decision.attributes.get(&name).map(|t| &t.value) {
+                    Some(AttributeIntent::Set(value)) => to_dynamic(value),
+                    _ => Dynamic::UNIT,
+                },
+            },
+        })
+    }
+
+    /// Attributes that have a value.
+    fn attributes(&self) -> Dynamic {
+        let set = self
+            .decision
+            .attributes
+            .iter()
+            .filter_map(|(name, traced)| match &traced.value {
+                AttributeIntent::Set(value) => Some((name.as_str().into(), to_dynamic(value))),
+                _ => None,
+            });
+        set.collect::<Map>().into()
+    }
+
+    fn has_list(&self, list: &Dynamic, intent: ListIntent) -> bool {
+        let list = match list.as_int() {
+            Ok(id) => ListRef::Id(id),
+            Err(_) => {
+                let name = list.to_string();
+                self.lists
+                    .get(&name)
+                    .map_or(ListRef::Name(name), |id| ListRef::Id(*id))
+            }
+        };
+        self.decision
+            .lists
+            .get(&list)
+            .is_some_and(|traced| traced.value == intent)
+    }
+}
+
+/// Makes decisions readable in tests.
+pub(crate) fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<TestDecision>("decision");
+    engine.register_indexer_get(|d: &mut TestDecision, name: ImmutableString| d.field(&name));
+    engine.register_fn("on_list", |d: TestDecision, list: Dynamic| {
+        d.has_list(&list, ListIntent::Add)
+    });
+    engine.register_fn("off_list", |d: TestDecision, list: Dynamic| {
+        d.has_list(&list, ListIntent::Remove)
+    });
+    engine.register_fn("keeps", |d: TestDecision, name: &str| {
+        name.parse()
+            .is_ok_and(|name| d.decision.keep.contains(&name))
+    });
+    engine.register_fn("clears", |d: TestDecision, name: &str| {
+        let intent = name
+            .parse()
+            .ok()
+            .and_then(|name| d.decision.attributes.get(&name).cloned());
+        intent.is_some_and(|traced| traced.value == AttributeIntent::Clear)
+    });
+}
