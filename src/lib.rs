@@ -8,3 +8,4 @@ pub mod intercom;
 pub mod model;
 pub mod rules;
 pub mod sandbox;
+pub mod store;

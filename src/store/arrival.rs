@@ -1,0 +1,126 @@
+//! What comes in: one accepted input, on its way into journal, records and work in one step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Email, RecordId, Snapshot, Timestamp};
+
+/// Which work goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Opt-outs and deletions.
+    Urgent,
+    /// What a notification brought.
+    Live,
+    /// What sweeps and new rules brought.
+    Bulk,
+}
+
+impl Priority {
+    /// The number that orders it in the store.
+    pub fn rank(self) -> i64 {
+        match self {
+            Self::Urgent => 0,
+            Self::Live => 1,
+            Self::Bulk => 2,
+        }
+    }
+
+    /// Reads [`Self::rank`] back.
+    pub fn from_rank(rank: i64) -> Self {
+        match rank {
+            0 => Self::Urgent,
+            1 => Self::Live,
+            _ => Self::Bulk,
+        }
+    }
+}
+
+/// By which channel somebody does not want to be reached any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// Marketing e-mail.
+    Email,
+    /// Marketing SMS.
+    Sms,
+}
+
+impl Channel {
+    /// The word for it in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Sms => "sms",
+        }
+    }
+}
+
+/// An opt-out, on its way into the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptOut {
+    /// Whose address.
+    pub email: Email,
+    /// By which channel.
+    pub channel: Channel,
+    /// When it was made, as far as that is known.
+    pub at: Timestamp,
+    /// Where it came from: `intercom`, `brevo`.
+    pub source: &'static str,
+    /// The Intercom contact that it came with, if any.
+    pub contact: Option<RecordId>,
+}
+
+/// A notification as it is journalled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journalled {
+    /// The notification's id, or what stands for it.
+    pub dedupe_key: String,
+    /// Intercom's name of the topic.
+    pub topic: String,
+    /// The raw body.
+    pub body: Vec<u8>,
+}
+
+/// One accepted input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// The notification that brought it; none: a sync did.
+    pub notification: Option<Journalled>,
+    /// When it was received.
+    pub received: Timestamp,
+    /// Where the work that it makes is queued.
+    pub priority: Priority,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What an accepted input says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Objects as they are now. The first is what the input is about; its outcome is the input's.
+    Snapshots {
+        /// What the input is about.
+        primary: Box<Snapshot>,
+        /// What else it shows.
+        others: Vec<Snapshot>,
+        /// Opt-outs that it shows, stale or not.
+        opt_outs: Vec<OptOut>,
+    },
+    /// Nothing that concerns us: a ping, a topic that no rule handles.
+    Nothing,
+    /// Signed, but nothing that can be used: it becomes a dead letter.
+    Unusable {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What became of an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is durable.
+    Accepted,
+    /// A notification with this id was accepted before.
+    Duplicate,
+}

@@ -1,0 +1,50 @@
+//! What the store remembers of Brevo's side.
+
+use crate::model::{BrevoContact, Mirrored, RecordId};
+
+/// What the mirror knows of an address or an owner.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MirrorEntry {
+    /// Everything.
+    Full(Box<Mirrored>),
+    /// That it exists, and whether it is blacklisted: it had no match in Intercom when it was read.
+    Outline {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// No marketing e-mail.
+        email_blacklisted: bool,
+        /// No marketing SMS.
+        sms_blacklisted: bool,
+    },
+}
+
+impl MirrorEntry {
+    /// Brevo's number of the contact.
+    pub fn id(&self) -> i64 {
+        match self {
+            Self::Full(mirrored) => mirrored.contact.id,
+            Self::Outline { id, .. } => *id,
+        }
+    }
+}
+
+/// A change of the mirror that becomes durable together with the work that caused it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MirrorWrite {
+    /// This is what Brevo holds, what was applied, and for whom.
+    Put(Box<Mirrored>),
+    /// This is what Brevo holds; what was applied, and for whom, stays.
+    Observe(Box<BrevoContact>),
+    /// The contact no longer stands for this Intercom contact.
+    Disown {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// The Intercom contact it stood for.
+        owner: RecordId,
+    },
+    /// The contact is gone from Brevo.
+    Forget {
+        /// Brevo's number of the contact.
+        id: i64,
+    },
+}

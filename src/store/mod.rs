@@ -1,0 +1,213 @@
+//! The store: what must survive a `kill -9` and a power cut.
+//!
+//! It speaks the domain's verbs, never SQL or transactions: a notification, its record and its dirty
+//! key are one step; the end of a claim, the mirror and the counters are one step. Every verb that
+//! writes returns once its effect is synced to disk.
+
+mod arrival;
+mod dead_letter;
+mod error;
+mod mirror;
+mod sqlite;
+mod status;
+mod subject;
+mod sync;
+mod work;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Priority};
+use async_trait::async_trait;
+pub use dead_letter::{DeadLetter, DeadLetterQuery};
+pub use error::StoreError;
+pub use mirror::{MirrorEntry, MirrorWrite};
+pub use sqlite::{AddressKey, SqliteStore};
+pub use status::{RecordCounts, StoreCounts};
+pub use subject::{Subject, SubjectQuery, Sublists};
+pub use sync::{Progress, Resource, Sync, SyncKind, SyncState};
+pub use work::{Cause, Claim, Ending, Outcome, Settlement, Task, WorkKey};
+
+use crate::model::{BrevoContact, Email, Record, RecordId, RecordKey, Snapshot, Timestamp};
+
+/// An import that was begun and whose end is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenImport {
+    /// Its number in the store.
+    pub id: i64,
+    /// Brevo's process, if Brevo answered.
+    pub process: Option<i64>,
+    /// When it was begun.
+    pub started: Timestamp,
+}
+
+/// A rule set that was loaded or refused, for the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleSetEntry {
+    /// Its version.
+    pub version: String,
+    /// When it was judged.
+    pub at: Timestamp,
+    /// True if it went live.
+    pub live: bool,
+    /// Its files, by path.
+    pub files: BTreeMap<String, String>,
+    /// Why it was refused.
+    pub error: Option<String>,
+}
+
+/// Where journal, records, work and mirror are kept.
+#[async_trait]
+pub trait Store: Send + std::marker::Sync + fmt::Debug {
+    /// Makes one input durable: journal, records, ledger and work in one step.
+    async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError>;
+
+    /// Makes a page of a sync durable, together with how far the sync has come.
+    async fn accept_page(&self, page: Vec<Arrival>, sync: Sync) -> Result<(), StoreError>;
+
+    /// Stores what a read found, without counting it as an input: answers to questions of ours. The
+    /// contact itself is not made dirty by it unless it is newer.
+    async fn learn(
+        &self,
+        snapshots: Vec<Snapshot>,
+        opt_outs: Vec<OptOut>,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Remembers the whole of a contact's sub-lists, as of its stored snapshot.
+    async fn put_sublists(&self, contact: RecordId, sublists: Sublists) -> Result<(), StoreError>;
+
+    /// Claims up to `limit` keys that are due, those of `priorities` only, most urgent first.
+    async fn claim(
+        &self,
+        priorities: &[Priority],
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError>;
+
+    /// How many keys of a priority are due and not claimed.
+    async fn waiting(&self, priority: Priority, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Says that the evaluation of one suspect was survived, and that `next` is evaluated alone from
+    /// now on. What takes the process down while it is alone becomes a dead letter at the next start.
+    async fn evaluate_alone(
+        &self,
+        survived: Option<WorkKey>,
+        next: Option<WorkKey>,
+    ) -> Result<(), StoreError>;
+
+    /// Ends claims. A key that became dirty again meanwhile stays.
+    async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes contacts dirty without an input.
+    async fn rederive(
+        &self,
+        contacts: Vec<RecordId>,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Makes every known live contact dirty without an input; answers how many.
+    async fn rederive_all(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// When the next key is due, if any is not yet.
+    async fn next_due(&self, priorities: &[Priority]) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Loads what derivations of these contacts need.
+    async fn subjects(&self, contacts: Vec<SubjectQuery>) -> Result<Vec<Subject>, StoreError>;
+
+    /// Finds a record.
+    async fn record(&self, key: RecordKey) -> Result<Option<Record>, StoreError>;
+
+    /// Finds tags by name, all of them.
+    async fn tag_names(&self) -> Result<BTreeMap<RecordId, String>, StoreError>;
+
+    /// Finds up to `limit` contacts of a company whose ids follow `after`.
+    async fn company_contacts(
+        &self,
+        company: RecordId,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<RecordId>, StoreError>;
+
+    /// Finds what the mirror knows of an address.
+    async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError>;
+
+    /// Finds the ids of mirrored contacts that were not read since `since`, lists aside.
+    async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError>;
+
+    /// Writes what a read-back of Brevo found. Blacklisted contacts enter the ledger; a contact whose
+    /// state is not as mirrored is derived again. Answers how many changed.
+    async fn observe(
+        &self,
+        contacts: Vec<BrevoContact>,
+        read_at: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Removes contacts that Brevo no longer has.
+    async fn forget(&self, ids: Vec<i64>) -> Result<(), StoreError>;
+
+    /// True if somebody said that this address takes no messages by this channel.
+    async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError>;
+
+    /// Remembers an import before its call.
+    async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError>;
+
+    /// Remembers the process of an import.
+    async fn import_started(&self, id: i64, process: i64) -> Result<(), StoreError>;
+
+    /// Forgets an import whose end is known.
+    async fn close_import(&self, id: i64) -> Result<(), StoreError>;
+
+    /// Finds imports whose end is not known.
+    async fn open_imports(&self) -> Result<Vec<OpenImport>, StoreError>;
+
+    /// Writes how a sync stands.
+    async fn put_sync(&self, sync: Sync) -> Result<(), StoreError>;
+
+    /// Finds a sync.
+    async fn sync(&self, id: String) -> Result<Option<Sync>, StoreError>;
+
+    /// Finds the newest syncs, newest first.
+    async fn syncs(&self, limit: usize) -> Result<Vec<Sync>, StoreError>;
+
+    /// Lists dead letters, newest first.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Finds one dead letter.
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// Makes dead letters due again; answers how many. A notification that cannot be used stays.
+    async fn retry_dead_letters(
+        &self,
+        query: DeadLetterQuery,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Drops dead letters, which counts them as skipped; answers how many.
+    async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, StoreError>;
+
+    /// Keeps a rule set in the history.
+    async fn put_rule_set(&self, entry: RuleSetEntry) -> Result<(), StoreError>;
+
+    /// Finds the newest rule set that went live.
+    async fn last_rule_set(&self) -> Result<Option<RuleSetEntry>, StoreError>;
+
+    /// Reads a fact about this store.
+    async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError>;
+
+    /// Writes a fact about this store.
+    async fn put_fact(&self, name: &'static str, value: String) -> Result<(), StoreError>;
+
+    /// Counts what is stored, and what is due at `now`.
+    async fn counts(&self, now: Timestamp) -> Result<StoreCounts, StoreError>;
+
+    /// Removes what is older than `before` and no longer needed; answers how many rows.
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Proves that a write can be made durable now.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Writes what waits, then closes.
+    async fn close(&self);
+}

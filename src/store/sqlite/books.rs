@@ -1,0 +1,163 @@
+//! The smaller books of the store: syncs, rule sets, facts, counters.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::Ids;
+use super::writer::Tx;
+use crate::model::Timestamp;
+use crate::store::{RecordCounts, RuleSetEntry, StoreCounts, StoreError, Sync};
+
+pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
+    let state = serde_json::to_string(&sync.state)?;
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO syncs (workspace, id, state, body) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (workspace, id) DO UPDATE SET state = excluded.state, body = excluded.body",
+        )?
+        .execute((ids.workspace(), &sync.id, state.trim_matches('"'), serde_json::to_string(sync)?))?;
+    Ok(())
+}
+
+pub(super) fn find(conn: &Connection, ids: &Ids, id: &str) -> Result<Option<Sync>, StoreError> {
+    let body: Option<String> = conn
+        .prepare_cached("SELECT body FROM syncs WHERE workspace = ?1 AND id = ?2")?
+        .query_row((ids.workspace(), id), |row| row.get(0))
+        .optional()?;
+    Ok(body.as_deref().map(serde_json::from_str).transpose()?)
+}
+
+pub(super) fn newest(conn: &Connection, ids: &Ids, limit: usize) -> Result<Vec<Sync>, StoreError> {
+    let mut statement = conn
+        .prepare_cached("SELECT body FROM syncs WHERE workspace = ?1 ORDER BY seq DESC LIMIT ?2")?;
+    let rows = statement.query_map((ids.workspace(), limit as i64), |row| {
+        row.get::<_, String>(0)
+    })?;
+    rows.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+}
+
+pub(super) fn put_rule_set(tx: &Tx<'_>, ids: &Ids, entry: &RuleSetEntry) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO rule_sets (workspace, version, at, live, files, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET live = excluded.live, files = excluded.files, error = excluded.error",
+        )?
+        .execute((
+            ids.workspace(),
+            &entry.version,
+            entry.at.seconds(),
+            entry.live,
+            serde_json::to_string(&entry.files)?,
+            &entry.error,
+        ))?;
+    Ok(())
+}
+
+pub(super) fn last_rule_set(
+    conn: &Connection,
+    ids: &Ids,
+) -> Result<Option<RuleSetEntry>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT version, at, files FROM rule_sets WHERE workspace = ?1 AND live = 1
+             ORDER BY at DESC, rowid DESC LIMIT 1",
+        )?
+        .query_row((ids.workspace(),), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
+        })
+        .optional()?;
+    let Some((version, at, files)) = found else {
+        return Ok(None);
+    };
+    let files = serde_json::from_str(&files)?;
+    Ok(Some(RuleSetEntry {
+        version,
+        at: Timestamp::from_seconds(at),
+        live: true,
+        files,
+        error: None,
+    }))
+}
+
+pub(super) fn fact(conn: &Connection, ids: &Ids, name: &str) -> Result<Option<String>, StoreError> {
+    let value = conn
+        .prepare_cached("SELECT value FROM meta WHERE workspace = ?1 AND name = ?2")?
+        .query_row((ids.workspace(), name), |row| row.get(0))
+        .optional()?;
+    Ok(value)
+}
+
+pub(super) fn put_fact(
+    conn: &Connection,
+    ids: &Ids,
+    name: &str,
+    value: &str,
+) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO meta (workspace, name, value) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?
+    .execute((ids.workspace(), name, value))?;
+    Ok(())
+}
+
+/// Refuses a store whose hashes were made with another key: with the wrong one, every opt-out that
+/// outlived its person would be forgotten.
+pub(super) fn check_key(conn: &Connection, ids: &Ids) -> Result<(), StoreError> {
+    let ours = ids.key.check_value();
+    match fact(conn, ids, "address_key")? {
+        None => put_fact(conn, ids, "address_key", &ours),
+        Some(theirs) if theirs == ours => Ok(()),
+        Some(_) => Err(StoreError::OtherKey),
+    }
+}
+
+pub(super) fn counts(
+    conn: &Connection,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<StoreCounts, StoreError> {
+    let counter = |name: &str| -> Result<u64, StoreError> {
+        let value = conn
+            .prepare_cached("SELECT value FROM counters WHERE workspace = ?1 AND name = ?2")?
+            .query_row((ids.workspace(), name), |row| row.get::<_, i64>(0))
+            .optional()?;
+        Ok(value.unwrap_or(0).unsigned_abs())
+    };
+    let sum = |sql: &str| -> Result<u64, StoreError> {
+        let value: i64 = conn
+            .prepare_cached(sql)?
+            .query_row((ids.workspace(),), |row| row.get(0))?;
+        Ok(value.unsigned_abs())
+    };
+    let work: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM work WHERE workspace = ?1 AND (claimed = 1 OR due <= ?2)",
+        )?
+        .query_row((ids.workspace(), now.seconds()), |row| row.get(0))?;
+    Ok(StoreCounts {
+        records: RecordCounts {
+            accepted: counter("accepted")?,
+            applied: counter("applied")?,
+            unchanged: counter("unchanged")?,
+            superseded: counter("superseded")?,
+            ignored: counter("ignored")?,
+            skipped: counter("skipped")?,
+            held: 0,
+            dead: sum("SELECT coalesce(sum(carried), 0) FROM dead_letters WHERE workspace = ?1")?,
+            pending: sum(
+                "SELECT coalesce(sum(carried + in_claim), 0) FROM work WHERE workspace = ?1",
+            )?,
+        },
+        duplicates: counter("duplicates")?,
+        rederived: counter("rederived")?,
+        work: work.unsigned_abs(),
+        contacts: sum(
+            "SELECT count(*) FROM records WHERE workspace = ?1 AND kind = 'contact' AND liveness = 'live'",
+        )?,
+        companies: sum(
+            "SELECT count(*) FROM records WHERE workspace = ?1 AND kind = 'company' AND liveness = 'live'",
+        )?,
+        managed: sum("SELECT count(*) FROM mirror WHERE workspace = ?1 AND owner IS NOT NULL")?,
+        dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
+    })
+}

@@ -1,0 +1,203 @@
+//! Dead letters: buried, retried, dropped, superseded.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::writer::Tx;
+use super::{Ids, work};
+use crate::model::Timestamp;
+use crate::store::{
+    Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
+};
+
+pub(super) fn bury(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    claim: &Claim,
+    cause: &Cause,
+    carried: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO dead_letters
+                 (workspace, task, key, kind, message, origin, response, rule_set, carried, attempts, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
+                 kind = excluded.kind, message = excluded.message, origin = excluded.origin,
+                 response = excluded.response, rule_set = excluded.rule_set,
+                 carried = carried + excluded.carried, attempts = excluded.attempts, at = excluded.at",
+        )?
+        .execute((
+            ids.workspace(),
+            claim.key.task.as_str(),
+            claim.key.id.as_str(),
+            cause.kind,
+            &cause.message,
+            &cause.origin,
+            &cause.response,
+            &cause.rule_set,
+            carried,
+            claim.attempts,
+            now.seconds(),
+        ))?;
+    Ok(())
+}
+
+/// Buries a notification that cannot be used.
+pub(super) fn bury_notification(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    journal: Option<i64>,
+    cause: &Cause,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO dead_letters (workspace, journal, kind, message, carried, attempts, at)
+             VALUES (?1, ?2, ?3, ?4, 1, 1, ?5)",
+        )?
+        .execute((
+            ids.workspace(),
+            journal,
+            cause.kind,
+            &cause.message,
+            now.seconds(),
+        ))?;
+    Ok(())
+}
+
+/// Buries what was evaluated alone when the process died.
+pub(super) fn bury_crashers(
+    conn: &Connection,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    conn.execute(
+        "INSERT INTO dead_letters (workspace, task, key, kind, message, carried, attempts, at)
+         SELECT workspace, task, id, 'crash',
+                'the process ended twice while this record was evaluated, the second time alone; '
+                || 'look at the scripts for what it does with this record, then retry',
+                carried + in_claim, attempts, ?2
+         FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2
+         ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
+             kind = excluded.kind, message = excluded.message, carried = carried + excluded.carried, at = excluded.at",
+        (ids.workspace(), now.seconds()),
+    )?;
+    conn.execute(
+        "DELETE FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2",
+        (ids.workspace(),),
+    )?;
+    Ok(())
+}
+
+/// Removes the dead letter of a key that succeeded since: its inputs were superseded.
+pub(super) fn supersede(tx: &Tx<'_>, ids: &Ids, key: &WorkKey) -> Result<(), StoreError> {
+    let carried: Option<i64> = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM dead_letters WHERE workspace = ?1 AND task = ?2 AND key = ?3 RETURNING carried",
+        )?
+        .query_row((ids.workspace(), key.task.as_str(), key.id.as_str()), |row| row.get(0))
+        .optional()?;
+    tx.count("superseded", carried.unwrap_or(0));
+    Ok(())
+}
+
+const COLUMNS: &str =
+    "id, task, key, kind, message, origin, response, rule_set, attempts, carried, at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let task: Option<String> = row.get(1)?;
+    let key: Option<String> = row.get(2)?;
+    Ok(DeadLetter {
+        id: row.get(0)?,
+        record: task.zip(key).map(|(task, key)| format!("{task}:{key}")),
+        kind: row.get(3)?,
+        message: row.get(4)?,
+        origin: row.get(5)?,
+        response: row.get(6)?,
+        rule_set: row.get(7)?,
+        attempts: row.get(8)?,
+        inputs: row.get(9)?,
+        at: Timestamp::from_seconds(row.get(10)?),
+    })
+}
+
+pub(super) fn list(
+    conn: &Connection,
+    ids: &Ids,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM dead_letters WHERE workspace = ?1 ORDER BY id DESC LIMIT ?2"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map((ids.workspace(), limit as i64), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn find(
+    conn: &Connection,
+    ids: &Ids,
+    id: i64,
+) -> Result<Option<DeadLetter>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE workspace = ?1 AND id = ?2");
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row((ids.workspace(), id), read)
+        .optional()?)
+}
+
+/// Turns dead letters back into work, with the inputs that they stand for.
+pub(super) fn retry(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    query: &DeadLetterQuery,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let rows: Vec<(String, String, i64)> = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM dead_letters WHERE workspace = ?1 AND task IS NOT NULL AND (?2 IS NULL OR id = ?2)
+             RETURNING task, key, carried",
+        )?
+        .query_map((ids.workspace(), number(query)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (task, id, carried) in &rows {
+        let Some(task) = Task::from_text(task) else {
+            continue;
+        };
+        let id = id
+            .parse()
+            .map_err(|error: crate::model::InvalidId| StoreError::Damaged {
+                what: "dead letter",
+                reason: error.to_string(),
+            })?;
+        let dirt = work::Dirt {
+            priority: Priority::Live,
+            due: now,
+            carried: *carried,
+            needs_read: false,
+        };
+        work::dirty(tx, ids, &WorkKey { task, id }, dirt)?;
+    }
+    Ok(rows.len() as u64)
+}
+
+/// Drops dead letters: their inputs count as skipped.
+pub(super) fn discard(tx: &Tx<'_>, ids: &Ids, query: &DeadLetterQuery) -> Result<u64, StoreError> {
+    let carried: Vec<i64> = tx
+        .conn
+        .prepare_cached("DELETE FROM dead_letters WHERE workspace = ?1 AND (?2 IS NULL OR id = ?2) RETURNING carried")?
+        .query_map((ids.workspace(), number(query)), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    tx.count("skipped", carried.iter().sum());
+    Ok(carried.len() as u64)
+}
+
+fn number(query: &DeadLetterQuery) -> Option<i64> {
+    match query {
+        DeadLetterQuery::One(id) => Some(*id),
+        DeadLetterQuery::All => None,
+    }
+}

@@ -1,0 +1,333 @@
+//! The mirror of Brevo, and the ledger that its blacklist flags enter.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::writer::Tx;
+use super::{Ids, records, work};
+use crate::model::{Applied, BrevoContact, Email, Mirrored, RecordId, Timestamp};
+use crate::store::{Channel, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey};
+
+pub(super) fn apply(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    write: &MirrorWrite,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match write {
+        MirrorWrite::Put(mirrored) => put(tx, ids, mirrored, now),
+        MirrorWrite::Observe(contact) => observe(tx, ids, contact, now, None).map(|_| ()),
+        MirrorWrite::Disown { id, owner } => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE mirror SET owner = NULL WHERE workspace = ?1 AND id = ?2 AND owner = ?3",
+                )?
+                .execute((ids.workspace(), id, owner.as_str()))?;
+            Ok(())
+        }
+        MirrorWrite::Forget { id } => forget(tx, ids, *id),
+    }
+}
+
+pub(super) fn forget(tx: &Tx<'_>, ids: &Ids, id: i64) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM mirror WHERE workspace = ?1 AND id = ?2")?
+        .execute((ids.workspace(), id))?;
+    Ok(())
+}
+
+fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<(), StoreError> {
+    let contact = &mirrored.contact;
+    // An address is somebody else's once this contact has it.
+    if let Some(email) = &contact.email {
+        tx.conn
+            .prepare_cached("UPDATE mirror SET email_hash = NULL WHERE workspace = ?1 AND email_hash = ?2 AND id <> ?3")?
+            .execute((ids.workspace(), ids.email_hash(email), contact.id))?;
+    }
+    let state = Some(serde_json::to_string(contact)?);
+    let applied = serde_json::to_string(&mirrored.applied)?;
+    let owner = mirrored.owner.as_ref().map(RecordId::as_str);
+    write_row(
+        tx,
+        ids,
+        contact,
+        owner,
+        state,
+        Some(applied),
+        mirrored.read_at,
+    )?;
+    enter_ledger(tx, ids, contact, now)
+}
+
+fn write_row(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &BrevoContact,
+    owner: Option<&str>,
+    state: Option<String>,
+    applied: Option<String>,
+    read_at: Timestamp,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO mirror (workspace, id, email_hash, ext_id_hash, owner, email_blacklisted,
+                 sms_blacklisted, state, applied, read_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT DO UPDATE SET email_hash = excluded.email_hash, ext_id_hash = excluded.ext_id_hash,
+                 owner = excluded.owner, email_blacklisted = excluded.email_blacklisted,
+                 sms_blacklisted = excluded.sms_blacklisted, state = excluded.state,
+                 applied = excluded.applied, read_at = excluded.read_at",
+        )?
+        .execute((
+            ids.workspace(),
+            contact.id,
+            contact.email.as_ref().map(|email| ids.email_hash(email)),
+            contact.ext_id.as_ref().map(|ext_id| ids.ext_id_hash(ext_id)),
+            owner,
+            contact.email_blacklisted,
+            contact.sms_blacklisted,
+            state,
+            applied,
+            read_at.seconds(),
+        ))?;
+    Ok(())
+}
+
+/// Brevo's own blacklist is an opt-out like any other.
+fn enter_ledger(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &BrevoContact,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(email) = &contact.email else {
+        return Ok(());
+    };
+    let at = contact.modified_at.unwrap_or(now);
+    for (is_out, channel) in [
+        (contact.email_blacklisted, Channel::Email),
+        (contact.sms_blacklisted, Channel::Sms),
+    ] {
+        if is_out {
+            records::enter_hash(tx, ids, &ids.email_hash(email), channel, at, "brevo")?;
+        }
+    }
+    Ok(())
+}
+
+/// A contact that Brevo would mail to though its address opted out: one that was made there since, or
+/// that an import put back (facts: Brevo section 2).
+fn reassert(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &BrevoContact,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(email) = &contact.email else {
+        return Ok(());
+    };
+    let email_missing =
+        !contact.email_blacklisted && is_suppressed(tx.conn, ids, email, Channel::Email)?;
+    let sms_missing = !contact.sms_blacklisted && is_suppressed(tx.conn, ids, email, Channel::Sms)?;
+    if (email_missing || sms_missing)
+        && let Some(contact) = records::contact_with(tx.conn, ids, email)?
+    {
+        records::opt_out_in_brevo(tx, ids, &contact, now)?;
+    }
+    Ok(())
+}
+
+struct Known {
+    owner: Option<String>,
+    state: Option<String>,
+    applied: Option<String>,
+    read_at: i64,
+}
+
+/// Writes what a read of Brevo found. `began`: when the read began; a row that was written since then
+/// is newer than what the read shows. Answers whether the contact is not as mirrored.
+pub(super) fn observe(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &BrevoContact,
+    now: Timestamp,
+    began: Option<Timestamp>,
+) -> Result<bool, StoreError> {
+    let known = tx
+        .conn
+        .prepare_cached(
+            "SELECT owner, state, applied, read_at FROM mirror WHERE workspace = ?1 AND id = ?2",
+        )?
+        .query_row((ids.workspace(), contact.id), |row| {
+            Ok(Known {
+                owner: row.get(0)?,
+                state: row.get(1)?,
+                applied: row.get(2)?,
+                read_at: row.get(3)?,
+            })
+        })
+        .optional()?;
+    let read_at = began.unwrap_or(now);
+    if let (Some(known), Some(began)) = (&known, began)
+        && known.state.is_some()
+        && known.read_at >= began.seconds()
+    {
+        return Ok(false);
+    }
+    enter_ledger(tx, ids, contact, now)?;
+    reassert(tx, ids, contact, now)?;
+    let Some(known) = known else {
+        let state = keeps_state(tx, ids, contact)?
+            .then(|| serde_json::to_string(contact))
+            .transpose()?;
+        write_row(tx, ids, contact, None, state, None, read_at)?;
+        return Ok(false);
+    };
+    let keeps = known.owner.is_some() || known.state.is_some() || keeps_state(tx, ids, contact)?;
+    let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
+    let before: Option<BrevoContact> = known
+        .state
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()?;
+    let has_moved = before.is_some_and(|before| differs(&before, contact));
+    write_row(
+        tx,
+        ids,
+        contact,
+        known.owner.as_deref(),
+        state,
+        known.applied,
+        read_at,
+    )?;
+    if has_moved && let Some(owner) = known.owner {
+        let id = owner.parse().map_err(|_| StoreError::Damaged {
+            what: "mirror",
+            reason: "owner".to_owned(),
+        })?;
+        let dirt = work::Dirt {
+            priority: Priority::Bulk,
+            due: now,
+            carried: 0,
+            needs_read: false,
+        };
+        work::dirty(
+            tx,
+            ids,
+            &WorkKey {
+                task: Task::Contact,
+                id,
+            },
+            dirt,
+        )?;
+    }
+    Ok(has_moved)
+}
+
+/// Everything is kept only of contacts that have a match in Intercom.
+fn keeps_state(tx: &Tx<'_>, ids: &Ids, contact: &BrevoContact) -> Result<bool, StoreError> {
+    let Some(email) = &contact.email else {
+        return Ok(false);
+    };
+    let found: Option<i64> = tx
+        .conn
+        .prepare_cached("SELECT 1 FROM records WHERE workspace = ?1 AND email = ?2 LIMIT 1")?
+        .query_row((ids.workspace(), email.as_str()), |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// True if Brevo holds something else than the mirror, as Brevo reads values back.
+fn differs(before: &BrevoContact, now: &BrevoContact) -> bool {
+    let lacks = |a: &BrevoContact, b: &BrevoContact| {
+        let mut values = a.attributes.iter().filter(|(_, value)| !value.is_empty());
+        values.any(|(name, value)| {
+            !b.attributes
+                .get(name)
+                .is_some_and(|other| value.is_same(other, name))
+        })
+    };
+    before.email != now.email
+        || before.lists != now.lists
+        || before.email_blacklisted != now.email_blacklisted
+        || before.sms_blacklisted != now.sms_blacklisted
+        || lacks(before, now)
+        || lacks(now, before)
+}
+
+const COLUMNS: &str = "id, owner, email_blacklisted, sms_blacklisted, state, applied, read_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<MirrorEntry> {
+    let state: Option<String> = row.get(4)?;
+    let Some(state) = state else {
+        return Ok(MirrorEntry::Outline {
+            id: row.get(0)?,
+            email_blacklisted: row.get(2)?,
+            sms_blacklisted: row.get(3)?,
+        });
+    };
+    let applied: Option<String> = row.get(5)?;
+    let applied = applied.map_or(Ok(Applied::default()), |text| serde_json::from_str(&text));
+    let owner: Option<String> = row.get(1)?;
+    Ok(MirrorEntry::Full(Box::new(Mirrored {
+        contact: serde_json::from_str(&state).map_err(super::damaged)?,
+        applied: applied.map_err(super::damaged)?,
+        owner: owner.and_then(|owner| owner.parse().ok()),
+        read_at: Timestamp::from_seconds(row.get(6)?),
+    })))
+}
+
+pub(super) fn owned_by(
+    conn: &Connection,
+    ids: &Ids,
+    owner: &RecordId,
+) -> Result<Option<MirrorEntry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM mirror WHERE workspace = ?1 AND owner = ?2 ORDER BY id LIMIT 1"
+    );
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row((ids.workspace(), owner.as_str()), read)
+        .optional()?)
+}
+
+pub(super) fn at_address(
+    conn: &Connection,
+    ids: &Ids,
+    email: &Email,
+) -> Result<Option<MirrorEntry>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM mirror WHERE workspace = ?1 AND email_hash = ?2 LIMIT 1");
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row((ids.workspace(), ids.email_hash(email)), read)
+        .optional()?)
+}
+
+pub(super) fn is_suppressed(
+    conn: &Connection,
+    ids: &Ids,
+    email: &Email,
+    channel: Channel,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = conn
+        .prepare_cached(
+            "SELECT 1 FROM suppression WHERE workspace = ?1 AND address = ?2 AND channel = ?3",
+        )?
+        .query_row(
+            (ids.workspace(), ids.email_hash(email), channel.as_str()),
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(found.is_some())
+}
+
+pub(super) fn unread_since(
+    conn: &Connection,
+    ids: &Ids,
+    since: Timestamp,
+) -> Result<Vec<i64>, StoreError> {
+    let mut statement =
+        conn.prepare_cached("SELECT id FROM mirror WHERE workspace = ?1 AND read_at < ?2")?;
+    let rows = statement.query_map((ids.workspace(), since.seconds()), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

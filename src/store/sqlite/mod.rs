@@ -1,0 +1,617 @@
+//! The embedded store: SQLite in WAL mode, `synchronous=FULL`, one thread that writes.
+
+mod address;
+mod books;
+mod dead_letters;
+mod mirror;
+mod reader;
+mod records;
+mod subjects;
+mod work;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use address::AddressKey;
+use async_trait::async_trait;
+use reader::Readers;
+use records::{Prepared, PreparedArrival, PreparedContent};
+use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite_migration::{M, Migrations};
+use writer::{Queue, Writer};
+
+use super::{
+    Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, MirrorEntry,
+    OpenImport, OptOut, Priority, RuleSetEntry, Settlement, Store, StoreCounts, StoreError,
+    Subject, SubjectQuery, Sublists, Sync, WorkKey,
+};
+use crate::model::{
+    BrevoContact, Email, Record, RecordId, RecordKey, Snapshot, Timestamp, WorkspaceId,
+};
+
+/// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
+const OLDEST_SQLITE: i32 = 3_051_003;
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_spine.sql"))];
+/// How many keys one transaction touches, so that intake never waits long.
+const PER_TRANSACTION: usize = 500;
+
+/// The workspace and the key of its hashes: what every verb needs besides its arguments.
+#[derive(Debug)]
+struct Ids {
+    workspace: WorkspaceId,
+    key: AddressKey,
+}
+
+impl Ids {
+    fn workspace(&self) -> &str {
+        self.workspace.as_str()
+    }
+
+    fn email_hash(&self, email: &Email) -> Vec<u8> {
+        self.key.hash("email", email.as_str())
+    }
+
+    fn ext_id_hash(&self, ext_id: &str) -> Vec<u8> {
+        self.key.hash("ext_id", ext_id)
+    }
+}
+
+/// A store in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    ids: Arc<Ids>,
+    /// None: opened for reading only.
+    writer: Option<Writer>,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens the store, makes it if there is none, brings its schema up to date and frees what was
+    /// claimed when the last process died. The caller holds the lock on the file.
+    ///
+    /// # Errors
+    /// A file that is no database, is damaged, or was made with another `key` is left as it is.
+    pub fn open(path: &Path, key: AddressKey, now: Timestamp) -> Result<Self, StoreError> {
+        require_sqlite()?;
+        let fail = |reason: String| StoreError::Open {
+            path: path.to_owned(),
+            reason,
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
+        }
+        let ids = Arc::new(Ids {
+            workspace: WorkspaceId::default(),
+            key,
+        });
+        let mut conn = Connection::open(path).map_err(|error| fail(error.to_string()))?;
+        prepare(&mut conn).map_err(|error| fail(error.to_string()))?;
+        books::check_key(&conn, &ids)?;
+        work::recover(&conn, &ids, now)?;
+        let writer = Writer::start(conn, ids.workspace().to_owned())
+            .map_err(|error| fail(error.to_string()))?;
+        let readers = Readers::new(path);
+        Ok(Self {
+            ids,
+            writer: Some(writer),
+            readers,
+        })
+    }
+
+    /// Opens an existing store for reading, beside an engine that may be running on it.
+    pub fn open_read_only(path: &Path, key: AddressKey) -> Result<Self, StoreError> {
+        require_sqlite()?;
+        if !path.exists() {
+            let reason = "there is no such file; run `tajo serve` or a sync first".to_owned();
+            return Err(StoreError::Open {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+        let ids = Arc::new(Ids {
+            workspace: WorkspaceId::default(),
+            key,
+        });
+        Ok(Self {
+            ids,
+            writer: None,
+            readers: Readers::new(path),
+        })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        queue: Queue,
+        verb: impl FnOnce(&writer::Tx<'_>, &Ids) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ids = Arc::clone(&self.ids);
+        let writer = self.writer.as_ref().ok_or(StoreError::Closed)?;
+        writer.write(queue, move |tx| verb(tx, &ids)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Connection, &Ids) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ids = Arc::clone(&self.ids);
+        self.readers.read(move |conn| verb(conn, &ids)).await
+    }
+}
+
+fn require_sqlite() -> Result<(), StoreError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(StoreError::SqliteTooOld {
+            found: rusqlite::version(),
+        });
+    }
+    Ok(())
+}
+
+/// Sets a new connection up for writing.
+fn prepare(conn: &mut Connection) -> Result<(), rusqlite_migration::Error> {
+    conn.set_prepared_statement_cache_capacity(128);
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA secure_delete = FAST;",
+    )?;
+    Migrations::from_slice(MIGRATIONS).to_latest(conn)
+}
+
+fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8192;")?;
+    Ok(conn)
+}
+
+/// Turns damaged JSON into the error that a row reader may answer.
+fn damaged(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+}
+
+/// Reads an id from the column `index`.
+fn parsed(row: &Row<'_>, index: usize) -> rusqlite::Result<RecordId> {
+    let text: String = row.get(index)?;
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}
+
+fn prepared(arrival: Arrival) -> PreparedArrival {
+    let Arrival {
+        notification,
+        received,
+        priority,
+        content,
+    } = arrival;
+    let content = match content {
+        Content::Nothing => PreparedContent::Nothing,
+        Content::Unusable { reason } => PreparedContent::Unusable { reason },
+        Content::Snapshots {
+            primary,
+            others,
+            opt_outs,
+        } => PreparedContent::Snapshots {
+            primary: Box::new(Prepared::from(*primary)),
+            others: others.into_iter().map(Prepared::from).collect(),
+            opt_outs,
+        },
+    };
+    PreparedArrival {
+        notification,
+        received,
+        priority,
+        content,
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError> {
+        let arrival = prepared(arrival);
+        self.write(Queue::Intake, move |tx, ids| {
+            records::accept(tx, ids, arrival)
+        })
+        .await
+    }
+
+    async fn accept_page(&self, page: Vec<Arrival>, sync: Sync) -> Result<(), StoreError> {
+        let page: Vec<_> = page.into_iter().map(prepared).collect();
+        self.write(Queue::Other, move |tx, ids| {
+            for arrival in page {
+                records::accept(tx, ids, arrival)?;
+            }
+            books::put(tx, ids, &sync)
+        })
+        .await
+    }
+
+    async fn learn(
+        &self,
+        snapshots: Vec<Snapshot>,
+        opt_outs: Vec<OptOut>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let snapshots: Vec<_> = snapshots.into_iter().map(Prepared::from).collect();
+        self.write(Queue::Other, move |tx, ids| {
+            for snapshot in snapshots {
+                records::accept_snapshot(tx, ids, snapshot, Priority::Bulk, now, 0)?;
+            }
+            records::enter_opt_outs(tx, ids, &opt_outs, Priority::Bulk, now)
+        })
+        .await
+    }
+
+    async fn put_sublists(&self, contact: RecordId, sublists: Sublists) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE records SET sublists = ?3, sublists_of = digest
+                     WHERE workspace = ?1 AND kind = 'contact' AND id = ?2",
+                )?
+                .execute((
+                    ids.workspace(),
+                    contact.as_str(),
+                    serde_json::to_string(&sublists)?,
+                ))?;
+            if let Some(companies) = &sublists.companies {
+                let companies: Vec<_> = companies.iter().map(ToString::to_string).collect();
+                records::put_members(tx, ids, &contact, &companies)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn claim(
+        &self,
+        priorities: &[Priority],
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let priorities = priorities.to_vec();
+        self.write(Queue::Other, move |tx, ids| {
+            work::claim(tx, ids, &priorities, limit, now)
+        })
+        .await
+    }
+
+    async fn waiting(&self, priority: Priority, now: Timestamp) -> Result<u64, StoreError> {
+        self.read(move |conn, ids| work::waiting(conn, ids, priority, now))
+            .await
+    }
+
+    async fn evaluate_alone(
+        &self,
+        survived: Option<WorkKey>,
+        next: Option<WorkKey>,
+    ) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            if let Some(key) = survived {
+                work::set_suspicion(tx, ids, &key, 0)?;
+            }
+            next.map_or(Ok(()), |key| work::set_suspicion(tx, ids, &key, 2))
+        })
+        .await
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), StoreError> {
+        let mut rest = settlements;
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(PER_TRANSACTION));
+            let batch = std::mem::replace(&mut rest, later);
+            self.write(Queue::Other, move |tx, ids| {
+                batch
+                    .iter()
+                    .try_for_each(|settlement| work::settle(tx, ids, settlement, now))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn rederive(
+        &self,
+        contacts: Vec<RecordId>,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            for id in contacts {
+                let key = WorkKey {
+                    task: super::Task::Contact,
+                    id,
+                };
+                work::dirty(
+                    tx,
+                    ids,
+                    &key,
+                    work::Dirt {
+                        priority,
+                        due: now,
+                        carried: 0,
+                        needs_read: false,
+                    },
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rederive_all(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let (mut total, mut after) = (0, String::new());
+        loop {
+            let from = std::mem::take(&mut after);
+            let page = self
+                .write(Queue::Other, move |tx, ids| {
+                    work::rederive_page(tx, ids, &from, PER_TRANSACTION as i64, now)
+                })
+                .await?;
+            total += page.len() as u64;
+            match page.last() {
+                Some(last) => after = last.to_string(),
+                None => return Ok(total),
+            }
+        }
+    }
+
+    async fn next_due(&self, priorities: &[Priority]) -> Result<Option<Timestamp>, StoreError> {
+        let priorities = priorities.to_vec();
+        self.read(move |conn, ids| work::next_due(conn, ids, &priorities))
+            .await
+    }
+
+    async fn subjects(&self, contacts: Vec<SubjectQuery>) -> Result<Vec<Subject>, StoreError> {
+        self.read(move |conn, ids| {
+            contacts
+                .into_iter()
+                .map(|query| subjects::load(conn, ids, query))
+                .collect()
+        })
+        .await
+    }
+
+    async fn record(&self, key: RecordKey) -> Result<Option<Record>, StoreError> {
+        self.read(move |conn, ids| records::record(conn, ids, &key))
+            .await
+    }
+
+    async fn tag_names(&self) -> Result<BTreeMap<RecordId, String>, StoreError> {
+        self.read(|conn, ids| {
+            let mut statement = conn.prepare_cached(
+                "SELECT id, body ->> 'name' FROM records
+                 WHERE workspace = ?1 AND kind = 'tag' AND body ->> 'name' IS NOT NULL",
+            )?;
+            let rows = statement
+                .query_map((ids.workspace(),), |row| Ok((parsed(row, 0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn company_contacts(
+        &self,
+        company: RecordId,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.read(move |conn, ids| {
+            let mut statement = conn.prepare_cached(
+                "SELECT contact FROM members WHERE workspace = ?1 AND company = ?2 AND contact > ?3
+                 ORDER BY contact LIMIT ?4",
+            )?;
+            let from = after.unwrap_or_default();
+            let rows = statement.query_map(
+                (ids.workspace(), company.as_str(), from, limit as i64),
+                |row| parsed(row, 0),
+            )?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError> {
+        self.read(move |conn, ids| mirror::at_address(conn, ids, &email))
+            .await
+    }
+
+    async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError> {
+        self.read(move |conn, ids| mirror::unread_since(conn, ids, since))
+            .await
+    }
+
+    async fn observe(
+        &self,
+        contacts: Vec<BrevoContact>,
+        read_at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            let mut moved = 0;
+            for contact in &contacts {
+                moved += u64::from(mirror::observe(tx, ids, contact, read_at, Some(read_at))?);
+            }
+            Ok(moved)
+        })
+        .await
+    }
+
+    async fn forget(&self, gone: Vec<i64>) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            gone.iter().try_for_each(|id| mirror::forget(tx, ids, *id))
+        })
+        .await
+    }
+
+    async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {
+        self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel))
+            .await
+    }
+
+    async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            tx.conn
+                .prepare_cached(
+                    "INSERT INTO imports (workspace, started, rows) VALUES (?1, ?2, ?3)",
+                )?
+                .execute((ids.workspace(), started.seconds(), rows as i64))?;
+            Ok(tx.conn.last_insert_rowid())
+        })
+        .await
+    }
+
+    async fn import_started(&self, id: i64, process: i64) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, _| {
+            tx.conn.execute(
+                "UPDATE imports SET process = ?2 WHERE id = ?1",
+                (id, process),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn close_import(&self, id: i64) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, _| {
+            tx.conn
+                .execute("DELETE FROM imports WHERE id = ?1", (id,))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn open_imports(&self) -> Result<Vec<OpenImport>, StoreError> {
+        self.read(|conn, ids| {
+            let mut statement = conn.prepare_cached(
+                "SELECT id, process, started FROM imports WHERE workspace = ?1 ORDER BY id",
+            )?;
+            let rows = statement.query_map((ids.workspace(),), |row| {
+                let started = Timestamp::from_seconds(row.get(2)?);
+                Ok(OpenImport {
+                    id: row.get(0)?,
+                    process: row.get(1)?,
+                    started,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn put_sync(&self, sync: Sync) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| books::put(tx, ids, &sync))
+            .await
+    }
+
+    async fn sync(&self, id: String) -> Result<Option<Sync>, StoreError> {
+        self.read(move |conn, ids| books::find(conn, ids, &id))
+            .await
+    }
+
+    async fn syncs(&self, limit: usize) -> Result<Vec<Sync>, StoreError> {
+        self.read(move |conn, ids| books::newest(conn, ids, limit))
+            .await
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.read(move |conn, ids| dead_letters::list(conn, ids, limit))
+            .await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+        self.read(move |conn, ids| dead_letters::find(conn, ids, id))
+            .await
+    }
+
+    async fn retry_dead_letters(
+        &self,
+        query: DeadLetterQuery,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            dead_letters::retry(tx, ids, &query, now)
+        })
+        .await
+    }
+
+    async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            dead_letters::discard(tx, ids, &query)
+        })
+        .await
+    }
+
+    async fn put_rule_set(&self, entry: RuleSetEntry) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            books::put_rule_set(tx, ids, &entry)
+        })
+        .await
+    }
+
+    async fn last_rule_set(&self) -> Result<Option<RuleSetEntry>, StoreError> {
+        self.read(books::last_rule_set).await
+    }
+
+    async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        self.read(move |conn, ids| books::fact(conn, ids, name))
+            .await
+    }
+
+    async fn put_fact(&self, name: &'static str, value: String) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            books::put_fact(tx.conn, ids, name, &value)
+        })
+        .await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<StoreCounts, StoreError> {
+        self.read(move |conn, ids| books::counts(conn, ids, now))
+            .await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let removed = self
+                .write(Queue::Other, move |tx, ids| {
+                    let sql = "DELETE FROM journal WHERE id IN
+                        (SELECT id FROM journal WHERE workspace = ?1 AND received < ?2 LIMIT ?3)";
+                    let mut statement = tx.conn.prepare_cached(sql)?;
+                    Ok(statement.execute((
+                        ids.workspace(),
+                        before.seconds(),
+                        PER_TRANSACTION as i64,
+                    ))?)
+                })
+                .await?;
+            total += removed as u64;
+            if removed < PER_TRANSACTION {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.write(Queue::Intake, |tx, ids| {
+            let sql = "INSERT INTO meta (workspace, name, value) VALUES (?1, 'probe', '1')
+                 ON CONFLICT DO UPDATE SET value = 1 - value";
+            tx.conn.prepare_cached(sql)?.execute((ids.workspace(),))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn close(&self) {
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Intake: journal, records, ledger and dirty keys in one step.
+
+use rusqlite::{OptionalExtension, Row};
+use serde_json::Value;
+
+use super::writer::Tx;
+use super::{Ids, mirror, work};
+use crate::model::{
+    Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Source,
+    Timestamp, Version, email_of,
+};
+use crate::store::{
+    Acceptance, Cause, Channel, Journalled, OptOut, Priority, StoreError, Task, WorkKey,
+};
+
+/// A snapshot with everything taken out of it that the store needs, so that the writing thread has
+/// no JSON to read or write.
+pub(super) struct Prepared {
+    snapshot: Snapshot,
+    body: String,
+    email: Option<Email>,
+    companies: Vec<String>,
+}
+
+impl From<Snapshot> for Prepared {
+    fn from(snapshot: Snapshot) -> Self {
+        let is_contact = snapshot.key.kind == RecordKind::Contact;
+        Self {
+            body: snapshot.body.to_string(),
+            email: if is_contact {
+                email_of(&snapshot.body)
+            } else {
+                None
+            },
+            companies: if is_contact {
+                shown_companies(&snapshot.body)
+            } else {
+                Vec::new()
+            },
+            snapshot,
+        }
+    }
+}
+
+fn shown_companies(body: &Value) -> Vec<String> {
+    let ids = body.pointer("/companies/ids").and_then(Value::as_array);
+    ids.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What an input says, ready for the writing thread.
+pub(super) enum PreparedContent {
+    Snapshots {
+        primary: Box<Prepared>,
+        others: Vec<Prepared>,
+        opt_outs: Vec<OptOut>,
+    },
+    Nothing,
+    Unusable {
+        reason: String,
+    },
+}
+
+/// One input, ready for the writing thread.
+pub(super) struct PreparedArrival {
+    pub(super) notification: Option<Journalled>,
+    pub(super) received: Timestamp,
+    pub(super) priority: Priority,
+    pub(super) content: PreparedContent,
+}
+
+pub(super) fn accept(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    arrival: PreparedArrival,
+) -> Result<Acceptance, StoreError> {
+    let PreparedArrival {
+        notification,
+        received,
+        priority,
+        content,
+    } = arrival;
+    let mut journal = None;
+    if let Some(notification) = notification {
+        match append(tx, ids, &notification, received)? {
+            Some(row) => journal = Some(row),
+            None => {
+                tx.count("duplicates", 1);
+                return Ok(Acceptance::Duplicate);
+            }
+        }
+    }
+    tx.count("accepted", 1);
+    match content {
+        PreparedContent::Nothing => tx.count("ignored", 1),
+        PreparedContent::Unusable { reason } => {
+            let cause = Cause {
+                kind: "unusable",
+                message: reason,
+                ..Cause::default()
+            };
+            super::dead_letters::bury_notification(tx, ids, journal, &cause, received)?;
+        }
+        PreparedContent::Snapshots {
+            primary,
+            others,
+            opt_outs,
+        } => {
+            for other in others {
+                accept_snapshot(tx, ids, other, priority, received, 0)?;
+            }
+            accept_snapshot(tx, ids, *primary, priority, received, 1)?;
+            enter_opt_outs(tx, ids, &opt_outs, priority, received)?;
+        }
+    }
+    Ok(Acceptance::Accepted)
+}
+
+/// Appends to the journal; none: it has a notification with this key.
+fn append(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    entry: &Journalled,
+    received: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let added = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO journal (workspace, dedupe_key, topic, received, body)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            ids.workspace(),
+            &entry.dedupe_key,
+            &entry.topic,
+            received.seconds(),
+            &entry.body,
+        ))?;
+    Ok((added > 0).then(|| tx.conn.last_insert_rowid()))
+}
+
+/// Stores a snapshot if it is newer, and makes dirty what derives from it. `carried` is 1 for what an
+/// input is about, 0 for what it merely shows.
+pub(super) fn accept_snapshot(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    mut incoming: Prepared,
+    priority: Priority,
+    received: Timestamp,
+    carried: i64,
+) -> Result<(), StoreError> {
+    let key = incoming.snapshot.key.clone();
+    let stored = standing(tx, ids, &key)?;
+    if incoming.snapshot.is_partial
+        && let Some(record) = record(tx.conn, ids, &key)?
+    {
+        incoming = Prepared::from(incoming.snapshot.over(&record));
+    }
+    let freshness = stored.as_ref().map_or(Freshness::Newer, |stored| {
+        stored.compare(&incoming.snapshot)
+    });
+    match freshness {
+        Freshness::Unchanged => tx.count("unchanged", carried),
+        Freshness::Older => tx.count("superseded", carried),
+        Freshness::Newer => {
+            put(tx, ids, &incoming)?;
+            make_dirty(tx, ids, &key, priority, received, carried, false)?;
+        }
+        Freshness::Tie => make_dirty(tx, ids, &key, priority, received, carried, true)?,
+    }
+    Ok(())
+}
+
+fn make_dirty(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    key: &RecordKey,
+    priority: Priority,
+    now: Timestamp,
+    carried: i64,
+    needs_read: bool,
+) -> Result<(), StoreError> {
+    let task = match key.kind {
+        RecordKind::Contact => Task::Contact,
+        RecordKind::Company => Task::Company,
+        RecordKind::Tag => {
+            tx.count("ignored", carried);
+            return Ok(());
+        }
+    };
+    let key = WorkKey {
+        task,
+        id: key.id.clone(),
+    };
+    work::dirty(
+        tx,
+        ids,
+        &key,
+        work::Dirt {
+            priority,
+            due: now,
+            carried,
+            needs_read,
+        },
+    )
+}
+
+/// The version of what is stored, without its body.
+fn standing(tx: &Tx<'_>, ids: &Ids, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+    let found = tx
+        .conn
+        .prepare_cached(
+            "SELECT at, digest, read_began, liveness, 'null' FROM records
+             WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .query_row(
+            (ids.workspace(), key.kind.as_str(), key.id.as_str()),
+            |row| read_record(row, key.clone(), 0),
+        )
+        .optional()?;
+    Ok(found)
+}
+
+fn put(tx: &Tx<'_>, ids: &Ids, prepared: &Prepared) -> Result<(), StoreError> {
+    let Snapshot {
+        key,
+        version,
+        liveness,
+        ..
+    } = &prepared.snapshot;
+    let read_began = match version.source {
+        Source::Notification => None,
+        Source::Read { began } => Some(began.seconds()),
+    };
+    // What only says that an object is gone keeps the body that is known: the rules of deletion
+    // need its address.
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO records (workspace, kind, id, at, digest, read_began, liveness, email, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (workspace, kind, id) DO UPDATE SET
+                 at = excluded.at, digest = excluded.digest, read_began = excluded.read_began,
+                 liveness = excluded.liveness,
+                 email = CASE WHEN excluded.liveness = 'live' THEN excluded.email ELSE email END,
+                 body = CASE WHEN excluded.liveness = 'live' THEN excluded.body ELSE body END",
+        )?
+        .execute((
+            ids.workspace(),
+            key.kind.as_str(),
+            key.id.as_str(),
+            version.at.seconds(),
+            version.digest.as_bytes(),
+            read_began,
+            liveness.to_string(),
+            prepared.email.as_ref().map(Email::as_str),
+            &prepared.body,
+        ))?;
+    if key.kind == RecordKind::Contact && liveness.is_live() {
+        put_members(tx, ids, &key.id, &prepared.companies)?;
+    }
+    Ok(())
+}
+
+/// Remembers which companies a contact derives from.
+pub(super) fn put_members(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &RecordId,
+    companies: &[String],
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM members WHERE workspace = ?1 AND contact = ?2")?
+        .execute((ids.workspace(), contact.as_str()))?;
+    for company in companies {
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO members (workspace, company, contact) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            )?
+            .execute((ids.workspace(), company, contact.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Enters opt-outs into the ledger. A new one becomes urgent work of its own, which waits for no
+/// rule. Of those that a sweep shows, only if the mirror has the address: a contact that Brevo lacks
+/// is created with the flag, and one that appears there later is found by [`mirror::observe`].
+pub(super) fn enter_opt_outs(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    opt_outs: &[OptOut],
+    priority: Priority,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for OptOut {
+        email,
+        channel,
+        at,
+        source,
+        contact,
+    } in opt_outs
+    {
+        let is_new = enter_hash(tx, ids, &ids.email_hash(email), *channel, *at, source)?;
+        let concerns_brevo =
+            priority != Priority::Bulk || mirror::at_address(tx.conn, ids, email)?.is_some();
+        if is_new
+            && concerns_brevo
+            && let Some(contact) = contact
+        {
+            opt_out_in_brevo(tx, ids, contact, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the opt-out of a contact urgent work.
+pub(super) fn opt_out_in_brevo(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &RecordId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let key = WorkKey {
+        task: Task::OptOut,
+        id: contact.clone(),
+    };
+    let dirt = work::Dirt {
+        priority: Priority::Urgent,
+        due: now,
+        carried: 0,
+        needs_read: false,
+    };
+    work::dirty(tx, ids, &key, dirt)
+}
+
+/// Finds a live contact with an address.
+pub(super) fn contact_with(
+    conn: &rusqlite::Connection,
+    ids: &Ids,
+    email: &Email,
+) -> Result<Option<RecordId>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT id FROM records WHERE workspace = ?1 AND email = ?2 AND kind = 'contact' AND liveness = 'live'
+             ORDER BY id LIMIT 1",
+        )?
+        .query_row((ids.workspace(), email.as_str()), |row| super::parsed(row, 0))
+        .optional()?;
+    Ok(found)
+}
+
+/// Enters one address into the ledger; answers whether it was not there.
+pub(super) fn enter_hash(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    address: &[u8],
+    channel: Channel,
+    at: Timestamp,
+    source: &str,
+) -> Result<bool, StoreError> {
+    let added = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO suppression (workspace, address, channel, at, source)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            ids.workspace(),
+            address,
+            channel.as_str(),
+            at.seconds(),
+            source,
+        ))?;
+    Ok(added > 0)
+}
+
+/// Finds a record with its body.
+pub(super) fn record(
+    conn: &rusqlite::Connection,
+    ids: &Ids,
+    key: &RecordKey,
+) -> Result<Option<Record>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT at, digest, read_began, liveness, body FROM records
+             WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .query_row(
+            (ids.workspace(), key.kind.as_str(), key.id.as_str()),
+            |row| read_record(row, key.clone(), 0),
+        )
+        .optional()?;
+    Ok(found)
+}
+
+/// Reads `at, digest, read_began, liveness, body` from the column `first` on.
+pub(super) fn read_record(row: &Row<'_>, key: RecordKey, first: usize) -> rusqlite::Result<Record> {
+    let at = Timestamp::from_seconds(row.get(first)?);
+    let source = match row.get::<_, Option<i64>>(first + 2)? {
+        None => Source::Notification,
+        Some(began) => Source::Read {
+            began: Timestamp::from_seconds(began),
+        },
+    };
+    let body: String = row.get(first + 4)?;
+    Ok(Record {
+        key,
+        version: Version {
+            at,
+            digest: Digest::from_bytes(row.get(first + 1)?),
+            source,
+        },
+        liveness: row
+            .get::<_, String>(first + 3)?
+            .parse()
+            .unwrap_or(Liveness::Live),
+        body: serde_json::from_str(&body).map_err(super::damaged)?,
+    })
+}

@@ -1,0 +1,121 @@
+//! Loads what derivations need, many contacts in one read.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value;
+
+use super::{Ids, mirror, records};
+use crate::model::{Record, RecordId, RecordKey};
+use crate::store::{Channel, StoreError, Subject, SubjectQuery, Sublists};
+
+/// How many contacts with one address are looked at.
+const DUPLICATES: i64 = 100;
+
+pub(super) fn load(
+    conn: &Connection,
+    ids: &Ids,
+    query: SubjectQuery,
+) -> Result<Subject, StoreError> {
+    let SubjectQuery { id, address } = query;
+    let record = records::record(conn, ids, &RecordKey::contact(id.clone()))?;
+    let mut subject = Subject {
+        id,
+        record,
+        sublists: None,
+        tags: Default::default(),
+        companies: Default::default(),
+        duplicates: Vec::new(),
+        owned: None,
+        address: None,
+        at_address: None,
+        email_suppressed: false,
+        sms_suppressed: false,
+    };
+    subject.owned = mirror::owned_by(conn, ids, &subject.id)?;
+    let Some(record) = &subject.record else {
+        return Ok(subject);
+    };
+    subject.sublists = sublists(conn, ids, record)?;
+    let full = subject.sublists.as_ref();
+    for tag in listed(
+        record,
+        "/tags/ids",
+        full.and_then(|full| full.tags.as_ref()),
+    ) {
+        if let Some(tag_record) = records::record(conn, ids, &RecordKey::tag(tag.clone()))?
+            && let Some(name) = tag_record.body.get("name").and_then(Value::as_str)
+        {
+            subject.tags.insert(tag, name.to_owned());
+        }
+    }
+    for company in listed(
+        record,
+        "/companies/ids",
+        full.and_then(|full| full.companies.as_ref()),
+    ) {
+        if let Some(found) = records::record(conn, ids, &RecordKey::company(company.clone()))? {
+            subject.companies.insert(company, found);
+        }
+    }
+    if let Some(email) = record.email() {
+        subject.duplicates = duplicates(conn, ids, email.as_str(), &subject.id)?;
+    }
+    subject.address = address.or_else(|| record.email());
+    if let Some(email) = subject.address.clone() {
+        let owned = subject.owned.as_ref().map(crate::store::MirrorEntry::id);
+        subject.at_address =
+            mirror::at_address(conn, ids, &email)?.filter(|entry| Some(entry.id()) != owned);
+        subject.email_suppressed = mirror::is_suppressed(conn, ids, &email, Channel::Email)?;
+        subject.sms_suppressed = mirror::is_suppressed(conn, ids, &email, Channel::Sms)?;
+    }
+    Ok(subject)
+}
+
+fn listed(record: &Record, pointer: &str, full: Option<&Vec<RecordId>>) -> Vec<RecordId> {
+    if let Some(full) = full {
+        return full.clone();
+    }
+    let shown = record.body.pointer(pointer).and_then(Value::as_array);
+    shown
+        .into_iter()
+        .flatten()
+        .filter_map(|id| id.as_str()?.parse().ok())
+        .collect()
+}
+
+/// Sub-lists that were read in full for this very snapshot.
+fn sublists(conn: &Connection, ids: &Ids, record: &Record) -> Result<Option<Sublists>, StoreError> {
+    let text: Option<String> = conn
+        .prepare_cached(
+            "SELECT sublists FROM records
+             WHERE workspace = ?1 AND kind = 'contact' AND id = ?2 AND sublists_of = ?3",
+        )?
+        .query_row(
+            (
+                ids.workspace(),
+                record.key.id.as_str(),
+                record.version.digest.as_bytes(),
+            ),
+            |row| row.get(0),
+        )
+        .optional()?
+        .flatten();
+    Ok(text.as_deref().map(serde_json::from_str).transpose()?)
+}
+
+fn duplicates(
+    conn: &Connection,
+    ids: &Ids,
+    email: &str,
+    but: &RecordId,
+) -> Result<Vec<Record>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, at, digest, read_began, liveness, body FROM records
+         WHERE workspace = ?1 AND email = ?2 AND kind = 'contact' AND liveness = 'live' AND id <> ?3
+         ORDER BY id LIMIT ?4",
+    )?;
+    let rows = statement.query_map((ids.workspace(), email, but.as_str(), DUPLICATES), |row| {
+        let id = super::parsed(row, 0)?;
+        records::read_record(row, RecordKey::contact(id), 1)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,401 @@
+//! Dirty keys: made, claimed, ended.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::writer::Tx;
+use super::{Ids, dead_letters, mirror};
+use crate::model::{RecordId, Timestamp};
+use crate::store::{Claim, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey};
+
+/// How a key becomes dirty.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dirt {
+    pub(super) priority: Priority,
+    pub(super) due: Timestamp,
+    pub(super) carried: i64,
+    pub(super) needs_read: bool,
+}
+
+/// Makes a key dirty. An input that waited there is superseded by a new one.
+pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result<(), StoreError> {
+    let waiting: Option<i64> = tx
+        .conn
+        .prepare_cached("SELECT carried FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3")?
+        .query_row(
+            (ids.workspace(), key.task.as_str(), key.id.as_str()),
+            |row| row.get(0),
+        )
+        .optional()?;
+    let rank = dirt.priority.rank();
+    let due = dirt.due.seconds();
+    let Some(waiting) = waiting else {
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO work (workspace, task, id, lane, carried, since, due, needs_read)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+            )?
+            .execute((
+                ids.workspace(),
+                key.task.as_str(),
+                key.id.as_str(),
+                rank,
+                dirt.carried,
+                due,
+                dirt.needs_read,
+            ))?;
+        return Ok(());
+    };
+    let carried = if dirt.carried > 0 {
+        tx.count("superseded", waiting);
+        dirt.carried
+    } else {
+        waiting
+    };
+    // A row that waits for the future (a retry, a rule whose answer flips) is due now.
+    tx.conn
+        .prepare_cached(
+            "UPDATE work SET seq = seq + 1, carried = ?4, lane = min(lane, ?5), due = min(due, ?6),
+                 since = CASE WHEN claimed = 0 AND due > ?6 THEN ?6 ELSE since END,
+                 attempts = CASE WHEN claimed = 1 THEN attempts ELSE 0 END,
+                 failing_since = NULL, cursor = NULL, needs_read = max(needs_read, ?7)
+             WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+        )?
+        .execute((
+            ids.workspace(),
+            key.task.as_str(),
+            key.id.as_str(),
+            carried,
+            rank,
+            due,
+            dirt.needs_read,
+        ))?;
+    Ok(())
+}
+
+/// Claims what is due, the most urgent first.
+pub(super) fn claim(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    priorities: &[Priority],
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Claim>, StoreError> {
+    let mut claims = Vec::new();
+    for priority in priorities {
+        let room = limit.saturating_sub(claims.len());
+        if room == 0 {
+            break;
+        }
+        let mut due = tx.conn.prepare_cached(
+            "SELECT task, id, seq, carried, attempts, failing_since, needs_read, suspect, cursor FROM work
+             WHERE workspace = ?1 AND claimed = 0 AND lane = ?2 AND due <= ?3
+             ORDER BY due LIMIT ?4",
+        )?;
+        let rows = due.query_map(
+            (ids.workspace(), priority.rank(), now.seconds(), room as i64),
+            |row| {
+                Ok(Claim {
+                    key: WorkKey {
+                        task: Task::from_text(&row.get::<_, String>(0)?).unwrap_or(Task::Contact),
+                        id: super::parsed(row, 1)?,
+                    },
+                    seq: row.get(2)?,
+                    carried: row.get(3)?,
+                    attempts: row.get::<_, u32>(4)? + 1,
+                    failing_since: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_seconds),
+                    needs_read: row.get(6)?,
+                    is_suspect: row.get::<_, i64>(7)? > 0,
+                    priority: *priority,
+                    cursor: row.get(8)?,
+                })
+            },
+        )?;
+        for claim in rows {
+            claims.push(claim?);
+        }
+    }
+    for claim in &claims {
+        tx.conn
+            .prepare_cached(
+                "UPDATE work SET claimed = 1, attempts = attempts + 1, in_claim = carried, carried = 0
+                 WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+            )?
+            .execute((ids.workspace(), claim.key.task.as_str(), claim.key.id.as_str()))?;
+    }
+    Ok(claims)
+}
+
+/// Frees what was claimed when the process died. What took it down while it was evaluated alone is
+/// dead; the rest is evaluated one at a time.
+pub(super) fn recover(conn: &Connection, ids: &Ids, now: Timestamp) -> Result<(), StoreError> {
+    dead_letters::bury_crashers(conn, ids, now)?;
+    conn.execute(
+        "UPDATE work SET claimed = 0, suspect = 1, carried = carried + in_claim, in_claim = 0
+         WHERE workspace = ?1 AND claimed = 1",
+        (ids.workspace(),),
+    )?;
+    Ok(())
+}
+
+pub(super) fn set_suspicion(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    key: &WorkKey,
+    level: i64,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE work SET suspect = ?4 WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+        )?
+        .execute((ids.workspace(), key.task.as_str(), key.id.as_str(), level))?;
+    Ok(())
+}
+
+struct Standing {
+    seq: i64,
+    carried: i64,
+    in_claim: i64,
+}
+
+/// Ends one claim.
+pub(super) fn settle(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Settlement {
+        claim,
+        ending,
+        mirror: writes,
+        decision,
+        dirties,
+    } = settlement;
+    let key = &claim.key;
+    let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
+    let standing = tx
+        .conn
+        .prepare_cached("SELECT seq, carried, in_claim FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3")?
+        .query_row(at, |row| Ok(Standing { seq: row.get(0)?, carried: row.get(1)?, in_claim: row.get(2)? }))
+        .optional()?;
+    for write in writes {
+        mirror::apply(tx, ids, write, now)?;
+    }
+    if let Some(decision) = decision {
+        put_decision(tx, ids, decision)?;
+    }
+    for contact in dirties {
+        let key = WorkKey {
+            task: Task::Contact,
+            id: contact.clone(),
+        };
+        dirty(
+            tx,
+            ids,
+            &key,
+            Dirt {
+                priority: claim.priority,
+                due: now,
+                carried: 0,
+                needs_read: false,
+            },
+        )?;
+    }
+    let Some(standing) = standing else {
+        return Ok(());
+    };
+    let is_last = standing.seq == claim.seq;
+    match ending {
+        Ending::Done { outcome, due_again } => {
+            count_outcome(tx, key.task, *outcome, standing.in_claim);
+            dead_letters::supersede(tx, ids, key)?;
+            match (is_last, due_again) {
+                (true, None) => remove(tx, at)?,
+                (true, Some(due)) => wait(tx, at, *due)?,
+                (false, _) => release(tx, at, now, None, 0)?,
+            }
+        }
+        Ending::Retry {
+            at: due,
+            cursor,
+            counts,
+        } => {
+            let carried = if standing.carried > 0 {
+                tx.count("superseded", standing.in_claim);
+                standing.carried
+            } else {
+                standing.in_claim
+            };
+            tx.conn
+                .prepare_cached(
+                    "UPDATE work SET claimed = 0, in_claim = 0, carried = ?4, due = ?5, cursor = ?6,
+                         attempts = CASE WHEN ?7 THEN attempts ELSE max(attempts - 1, 0) END,
+                         failing_since = CASE WHEN ?7 THEN coalesce(failing_since, ?8) ELSE failing_since END
+                     WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+                )?
+                .execute((
+                    at.0,
+                    at.1,
+                    at.2,
+                    carried,
+                    if is_last { due.seconds() } else { now.seconds() },
+                    cursor,
+                    counts,
+                    now.seconds(),
+                ))?;
+        }
+        Ending::Dead(cause) => {
+            dead_letters::bury(tx, ids, claim, cause, standing.in_claim, now)?;
+            if is_last {
+                remove(tx, at)?
+            } else {
+                release(tx, at, now, None, 0)?
+            }
+        }
+    }
+    Ok(())
+}
+
+type At<'a> = (&'a str, &'a str, &'a str);
+
+fn count_outcome(tx: &Tx<'_>, task: Task, outcome: Outcome, inputs: i64) {
+    if inputs == 0 {
+        tx.count("rederived", i64::from(task == Task::Contact));
+        return;
+    }
+    let name = match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Skipped => "skipped",
+        Outcome::Ignored => "ignored",
+    };
+    tx.count(name, inputs);
+}
+
+fn remove(tx: &Tx<'_>, at: At<'_>) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3")?
+        .execute(at)?;
+    Ok(())
+}
+
+/// Lets a key wait for the time at which the answer of a rule flips.
+fn wait(tx: &Tx<'_>, at: At<'_>, due: Timestamp) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE work SET claimed = 0, in_claim = 0, carried = 0, attempts = 0, failing_since = NULL,
+                 needs_read = 0, suspect = 0, cursor = NULL, lane = ?4, due = ?5, since = ?5
+             WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+        )?
+        .execute((at.0, at.1, at.2, Priority::Bulk.rank(), due.seconds()))?;
+    Ok(())
+}
+
+/// Lets a key that became dirty again be claimed at once.
+fn release(
+    tx: &Tx<'_>,
+    at: At<'_>,
+    now: Timestamp,
+    cursor: Option<&str>,
+    attempts: i64,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE work SET claimed = 0, in_claim = 0, attempts = ?6, failing_since = NULL, suspect = 0,
+                 cursor = ?5, due = ?4
+             WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+        )?
+        .execute((at.0, at.1, at.2, now.seconds(), cursor, attempts))?;
+    Ok(())
+}
+
+fn put_decision(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    decision: &crate::model::Decision,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO decisions (workspace, id, rule_set, as_of, decision) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET rule_set = excluded.rule_set, as_of = excluded.as_of,
+                 decision = excluded.decision",
+        )?
+        .execute((
+            ids.workspace(),
+            decision.subject.id.as_str(),
+            decision.rule_set.as_str(),
+            decision.as_of.seconds(),
+            serde_json::to_string(decision)?,
+        ))?;
+    Ok(())
+}
+
+/// How many keys are due and not claimed.
+pub(super) fn waiting(
+    conn: &Connection,
+    ids: &Ids,
+    priority: Priority,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let waiting: i64 = conn
+        .prepare_cached("SELECT count(*) FROM work WHERE workspace = ?1 AND claimed = 0 AND lane = ?2 AND due <= ?3")?
+        .query_row((ids.workspace(), priority.rank(), now.seconds()), |row| row.get(0))?;
+    Ok(waiting.unsigned_abs())
+}
+
+/// When the next key is due.
+pub(super) fn next_due(
+    conn: &Connection,
+    ids: &Ids,
+    priorities: &[Priority],
+) -> Result<Option<Timestamp>, StoreError> {
+    let mut earliest = None;
+    for priority in priorities {
+        let due: Option<i64> = conn
+            .prepare_cached(
+                "SELECT min(due) FROM work WHERE workspace = ?1 AND claimed = 0 AND lane = ?2",
+            )?
+            .query_row((ids.workspace(), priority.rank()), |row| row.get(0))?;
+        earliest = match (earliest, due.map(Timestamp::from_seconds)) {
+            (Some(a), Some(b)) => Some(std::cmp::min(a, b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(earliest)
+}
+
+/// Makes the live contacts dirty whose ids follow `after`, at most `limit`; answers the last of them.
+pub(super) fn rederive_page(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    after: &str,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<RecordId>, StoreError> {
+    let contacts: Vec<RecordId> = tx
+        .conn
+        .prepare_cached(
+            "SELECT id FROM records WHERE workspace = ?1 AND kind = 'contact' AND liveness = 'live' AND id > ?2
+             ORDER BY id LIMIT ?3",
+        )?
+        .query_map((ids.workspace(), after, limit), |row| super::parsed(row, 0))?
+        .collect::<Result<_, _>>()?;
+    for id in &contacts {
+        let key = WorkKey {
+            task: Task::Contact,
+            id: id.clone(),
+        };
+        dirty(
+            tx,
+            ids,
+            &key,
+            Dirt {
+                priority: Priority::Bulk,
+                due: now,
+                carried: 0,
+                needs_read: false,
+            },
+        )?;
+    }
+    Ok(contacts)
+}

@@ -1,0 +1,48 @@
+//! Figures of the store.
+
+use serde::Serialize;
+
+/// Every accepted input, by what became of it. `accepted` is the sum of the others, at any moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RecordCounts {
+    /// Inputs that were made durable: notifications, and snapshots of syncs.
+    pub accepted: u64,
+    /// Brevo was changed for them.
+    pub applied: u64,
+    /// Nothing had to be changed.
+    pub unchanged: u64,
+    /// A newer one came before they were derived, or they were older than what was known.
+    pub superseded: u64,
+    /// Nothing derives from them.
+    pub ignored: u64,
+    /// The rules, or an operator, left them out.
+    pub skipped: u64,
+    /// They wait for an operator's approval.
+    pub held: u64,
+    /// They are dead letters.
+    pub dead: u64,
+    /// They wait to be derived.
+    pub pending: u64,
+}
+
+/// Figures of the store, read in one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreCounts {
+    /// Accepted inputs.
+    pub records: RecordCounts,
+    /// Repeated notifications.
+    pub duplicates: u64,
+    /// Derivations without an input of their own.
+    pub rederived: u64,
+    /// Keys that are due or claimed, derivations without an input included.
+    pub work: u64,
+    /// Live contacts known.
+    pub contacts: u64,
+    /// Live companies known.
+    pub companies: u64,
+    /// Brevo contacts that stand for an Intercom contact.
+    pub managed: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+}

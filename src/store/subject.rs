@@ -1,0 +1,59 @@
+//! All that a derivation needs to know of one contact, loaded in one read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::MirrorEntry;
+use crate::model::{Email, Record, RecordId};
+
+/// The whole of sub-lists that a snapshot showed only ten of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sublists {
+    /// Ids of all tags, ascending; none: the snapshot shows them all.
+    pub tags: Option<Vec<RecordId>>,
+    /// Ids of all companies, ascending; none: the snapshot shows them all.
+    pub companies: Option<Vec<RecordId>>,
+}
+
+/// Which contact to load, and which of Brevo's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectQuery {
+    /// The Intercom contact.
+    pub id: RecordId,
+    /// The address to look for in the mirror and the ledger; none: the one of the record.
+    pub address: Option<Email>,
+}
+
+impl From<RecordId> for SubjectQuery {
+    fn from(id: RecordId) -> Self {
+        Self { id, address: None }
+    }
+}
+
+/// A contact and what it derives from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subject {
+    /// The Intercom contact's id.
+    pub id: RecordId,
+    /// Its newest snapshot; none: it was never seen.
+    pub record: Option<Record>,
+    /// Sub-lists that were read in full for this very snapshot.
+    pub sublists: Option<Sublists>,
+    /// Names of the tags that the snapshot and `sublists` list, as far as they are known.
+    pub tags: BTreeMap<RecordId, String>,
+    /// The companies that they list, as far as they are known.
+    pub companies: BTreeMap<RecordId, Record>,
+    /// Other live contacts with the same address, by id.
+    pub duplicates: Vec<Record>,
+    /// The Brevo contact that stands for this one.
+    pub owned: Option<MirrorEntry>,
+    /// The address that the next three fields are about.
+    pub address: Option<Email>,
+    /// The Brevo contact that has this address, if that is another.
+    pub at_address: Option<MirrorEntry>,
+    /// Somebody said that this address takes no e-mail.
+    pub email_suppressed: bool,
+    /// Somebody said that this person takes no SMS.
+    pub sms_suppressed: bool,
+}

@@ -1,0 +1,153 @@
+//! Work: keys to derive again, claims on them, and how a claim ends.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MirrorWrite, Priority};
+use crate::model::{Decision, RecordId, Timestamp};
+
+/// What is to be done for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Blacklist the contact in Brevo; asks no rule.
+    OptOut,
+    /// Derive the contact's decision and write the difference.
+    Contact,
+    /// Make the contacts of a company dirty.
+    Company,
+}
+
+impl Task {
+    /// The word for it in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OptOut => "opt_out",
+            Self::Contact => "contact",
+            Self::Company => "company",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "opt_out" => Some(Self::OptOut),
+            "contact" => Some(Self::Contact),
+            "company" => Some(Self::Company),
+            _ => None,
+        }
+    }
+}
+
+/// Names a piece of work.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkKey {
+    /// What is to be done.
+    pub task: Task,
+    /// For which object.
+    pub id: RecordId,
+}
+
+/// A claim on a piece of work: the engine that holds it does it, nobody else.
+///
+/// Making the claim is durable before anything is evaluated, so a record that takes the process down
+/// is found out at the next start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// What was claimed.
+    pub key: WorkKey,
+    /// Which dirtying of it: a later one stays when this claim ends.
+    pub seq: i64,
+    /// Accepted inputs whose outcome this claim decides.
+    pub carried: u32,
+    /// How often it was claimed since it last succeeded, this time included.
+    pub attempts: u32,
+    /// When it began to fail.
+    pub failing_since: Option<Timestamp>,
+    /// Only a read can tell which of two snapshots of one second is newer.
+    pub needs_read: bool,
+    /// The process died while this was claimed: evaluate it alone.
+    pub is_suspect: bool,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How far a fan-out has come.
+    pub cursor: Option<String>,
+}
+
+/// How the claim's inputs are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Brevo was changed, and confirmed it.
+    Applied,
+    /// Brevo was as decided already.
+    Unchanged,
+    /// The rules, or an operator, left it out.
+    Skipped,
+    /// Nothing derives from it.
+    Ignored,
+}
+
+/// How a claim ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// It is done.
+    Done {
+        /// How its inputs are counted.
+        outcome: Outcome,
+        /// When to derive it again without any input: the answer of a rule flips then.
+        due_again: Option<Timestamp>,
+    },
+    /// It is tried again.
+    Retry {
+        /// Not before this time.
+        at: Timestamp,
+        /// How far a fan-out has come.
+        cursor: Option<String>,
+        /// True if it failed by itself; false if the service or the engine did.
+        counts: bool,
+    },
+    /// It will not be tried again by itself.
+    Dead(Cause),
+}
+
+/// Why something became a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cause {
+    /// The class of the cause: `script`, `refused`, `identity`, `list`, `expired`, `crash`, `unusable`.
+    pub kind: &'static str,
+    /// What happened, and what to do.
+    pub message: String,
+    /// `scripts/mapping.rhai:14:9`, where a script's line is to blame.
+    pub origin: Option<String>,
+    /// What Brevo answered, with addresses masked.
+    pub response: Option<String>,
+    /// The rules that decided.
+    pub rule_set: Option<String>,
+}
+
+/// The end of a claim, with all that becomes true in the same step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The claim that ends.
+    pub claim: Claim,
+    /// How it ends.
+    pub ending: Ending,
+    /// What became known of Brevo's side.
+    pub mirror: Vec<MirrorWrite>,
+    /// What was decided.
+    pub decision: Option<Box<Decision>>,
+    /// Other contacts that this one's end makes dirty.
+    pub dirties: Vec<RecordId>,
+}
+
+impl Settlement {
+    /// The end of a claim with nothing else to remember.
+    pub fn new(claim: Claim, ending: Ending) -> Self {
+        Self {
+            claim,
+            ending,
+            mirror: Vec::new(),
+            decision: None,
+            dirties: Vec::new(),
+        }
+    }
+}
