@@ -1,8 +1,21 @@
 //! Tajo's Intercom connector: brings Brevo to the state that Rhai scripts decide from Intercom's
 //! contacts, with as few calls as possible and never faster than Brevo allows.
+//!
+//! In the order in which to read it:
+//!
+//! - [`model`]: snapshots, decisions, changes; plain data, pure.
+//! - [`config`]: the YAML file, all its problems at once.
+//! - [`http`]: one HTTP client, rate limits, the wait before a retry.
+//! - [`intercom`]: reading Intercom, and its notifications in one shape.
+//! - [`rules`]: scripts in, decisions out.
+//! - [`brevo`]: Brevo's API, and the cheapest way to write what is missing.
+//! - [`store`]: what must survive a crash.
+//! - [`engine`]: puts all of these together.
+//! - [`sandbox`]: a fake Intercom and a fake Brevo on loopback.
 
 pub mod brevo;
 pub mod config;
+pub mod engine;
 pub mod http;
 pub mod intercom;
 pub mod model;

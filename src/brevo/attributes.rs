@@ -92,23 +92,13 @@ impl AttributeAnswer {
         };
         // `value` is 0 for texts since 2026-05-01; `valueStr` always holds the original.
         let enumerated = self.enumeration.into_iter().map(|option| AttributeOption {
-            value: option
-                .value_str
-                .unwrap_or_else(|| option_text(option.value)),
+            value: option.value_str.unwrap_or_else(|| option_text(option.value)),
             label: option.label,
         });
         let labelled = self.multi_category_options.into_iter();
-        let labelled = labelled.map(|label| AttributeOption {
-            value: label.clone(),
-            label,
-        });
+        let labelled = labelled.map(|label| AttributeOption { value: label.clone(), label });
         let options = enumerated.chain(labelled).collect();
-        Some(Attribute {
-            name: self.name.parse().ok()?,
-            category,
-            kind,
-            options,
-        })
+        Some(Attribute { name: self.name.parse().ok()?, category, kind, options })
     }
 }
 
@@ -123,11 +113,7 @@ impl BrevoClient {
     pub async fn attributes(&self, lane: Lane) -> Result<Vec<Attribute>, BrevoError> {
         let call = self.call(CallKind::Attributes, "/contacts/attributes")?;
         let answer: AttributesAnswer = read(CallKind::Attributes, &self.send(lane, call).await?)?;
-        Ok(answer
-            .attributes
-            .into_iter()
-            .filter_map(AttributeAnswer::into_attribute)
-            .collect())
+        Ok(answer.attributes.into_iter().filter_map(AttributeAnswer::into_attribute).collect())
     }
 
     /// Makes an attribute; one that exists already, of whatever type, counts as made. `options` are
@@ -139,16 +125,10 @@ impl BrevoClient {
         kind: AttributeType,
         options: &[String],
     ) -> Result<(), BrevoError> {
-        let category = if kind == AttributeType::Category {
-            "category"
-        } else {
-            "normal"
-        };
+        let category = if kind == AttributeType::Category { "category" } else { "normal" };
         let encoded = utf8_percent_encode(name.as_str(), NON_ALPHANUMERIC);
         let path = format!("/contacts/attributes/{category}/{encoded}");
-        let call = self
-            .call(CallKind::CreateAttribute, &path)?
-            .json(&body(kind, options))?;
+        let call = self.call(CallKind::CreateAttribute, &path)?.json(&body(kind, options))?;
         match self.send(lane, call).await {
             Ok(_) => Ok(()),
             Err(BrevoError::Invalid { message, .. }) if message.contains("must be unique") => {
@@ -164,9 +144,8 @@ fn body(kind: AttributeType, options: &[String]) -> Value {
         AttributeType::MultipleChoice => json!({ "type": kind, "multiCategoryOptions": options }),
         AttributeType::Category => {
             let numbered = options.iter().zip(1..);
-            let options: Vec<Value> = numbered
-                .map(|(label, value)| json!({ "value": value, "label": label }))
-                .collect();
+            let options: Vec<Value> =
+                numbered.map(|(label, value)| json!({ "value": value, "label": label })).collect();
             json!({ "type": kind, "enumeration": options })
         }
         _ => json!({ "type": kind }),
@@ -180,21 +159,12 @@ mod tests {
     #[test]
     fn an_attribute_is_read_with_its_options() {
         let read = |answer: Value| {
-            serde_json::from_value::<AttributeAnswer>(answer)
-                .unwrap()
-                .into_attribute()
-                .unwrap()
+            serde_json::from_value::<AttributeAnswer>(answer).unwrap().into_attribute().unwrap()
         };
-        let locale = read(
-            json!({"name": "LOCALE", "category": "category", "enumeration":
-            [{"value": 0, "valueStr": "en", "label": "English"}, {"value": 2, "label": "Other"}]}),
-        );
+        let locale = read(json!({"name": "LOCALE", "category": "category", "enumeration":
+            [{"value": 0, "valueStr": "en", "label": "English"}, {"value": 2, "label": "Other"}]}));
         assert_eq!(locale.kind, Some(AttributeType::Category));
-        let values: Vec<_> = locale
-            .options
-            .iter()
-            .map(|option| option.value.as_str())
-            .collect();
+        let values: Vec<_> = locale.options.iter().map(|option| option.value.as_str()).collect();
         assert_eq!(values, ["en", "2"]);
         let owner = read(json!({"name": "OWNER", "category": "normal", "type": "user"}));
         assert_eq!(owner.kind, None);

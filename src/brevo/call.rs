@@ -138,19 +138,13 @@ impl Call {
         let url = Url::parse(&text).map_err(|reason| {
             BrevoError::Unusable(format!("`base_url` cannot be used: {reason}"))
         })?;
-        Ok(Self {
-            kind,
-            url,
-            body: None,
-        })
+        Ok(Self { kind, url, body: None })
     }
 
     /// Adds a parameter to the query.
     #[must_use]
     pub(super) fn query(mut self, name: &str, value: impl ToString) -> Self {
-        self.url
-            .query_pairs_mut()
-            .append_pair(name, &value.to_string());
+        self.url.query_pairs_mut().append_pair(name, &value.to_string());
         self
     }
 
@@ -177,18 +171,12 @@ impl CallCounts {
 
     /// Calls that change something.
     pub fn writes(&self) -> u64 {
-        self.iter()
-            .filter(|(kind, _)| kind.is_write())
-            .map(|(_, count)| count)
-            .sum()
+        self.iter().filter(|(kind, _)| kind.is_write()).map(|(_, count)| count).sum()
     }
 
     /// Calls that only read.
     pub fn reads(&self) -> u64 {
-        self.iter()
-            .filter(|(kind, _)| !kind.is_write())
-            .map(|(_, count)| count)
-            .sum()
+        self.iter().filter(|(kind, _)| !kind.is_write()).map(|(_, count)| count).sum()
     }
 
     /// All kinds that were called at least once.
@@ -208,9 +196,6 @@ impl CallCounter {
     }
 
     pub(super) fn counts(&self) -> CallCounts {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

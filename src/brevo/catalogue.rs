@@ -46,12 +46,7 @@ pub struct Catalogue(BTreeMap<AttributeName, Attribute>);
 
 impl FromIterator<Attribute> for Catalogue {
     fn from_iter<T: IntoIterator<Item = Attribute>>(attributes: T) -> Self {
-        Self(
-            attributes
-                .into_iter()
-                .map(|found| (found.name.clone(), found))
-                .collect(),
-        )
+        Self(attributes.into_iter().map(|found| (found.name.clone(), found)).collect())
     }
 }
 
@@ -71,11 +66,7 @@ impl Catalogue {
         &self,
         names: impl IntoIterator<Item = &'a AttributeName>,
     ) -> Vec<AttributeName> {
-        names
-            .into_iter()
-            .filter(|name| !self.0.contains_key(*name))
-            .cloned()
-            .collect()
+        names.into_iter().filter(|name| !self.0.contains_key(*name)).cloned().collect()
     }
 
     /// `value` in the form that the attribute takes. Empty text, which clears, fits everywhere.
@@ -84,21 +75,13 @@ impl Catalogue {
         name: &AttributeName,
         value: &AttributeValue,
     ) -> Result<AttributeValue, IllTyped> {
-        let attribute = self
-            .0
-            .get(name)
-            .ok_or_else(|| IllTyped::Unknown(name.clone()))?;
-        let kind = attribute
-            .kind
-            .ok_or_else(|| IllTyped::ReadOnly(name.clone()))?;
+        let attribute = self.0.get(name).ok_or_else(|| IllTyped::Unknown(name.clone()))?;
+        let kind = attribute.kind.ok_or_else(|| IllTyped::ReadOnly(name.clone()))?;
         if value.is_empty() {
             return Ok(value.clone());
         }
-        let other_type = || IllTyped::OtherType {
-            name: name.clone(),
-            kind,
-            found: value.natural_type(),
-        };
+        let other_type =
+            || IllTyped::OtherType { name: name.clone(), kind, found: value.natural_type() };
         match kind {
             AttributeType::Text => Ok(AttributeValue::Text(value.to_string())),
             AttributeType::Date => day(value).ok_or_else(other_type),
@@ -136,10 +119,8 @@ impl Catalogue {
 pub fn type_for_creation<'a>(
     values: impl IntoIterator<Item = &'a AttributeValue>,
 ) -> AttributeType {
-    let mut kinds = values
-        .into_iter()
-        .filter(|value| !value.is_empty())
-        .map(AttributeValue::natural_type);
+    let mut kinds =
+        values.into_iter().filter(|value| !value.is_empty()).map(AttributeValue::natural_type);
     match kinds.next() {
         Some(first) if kinds.all(|kind| kind == first) => first,
         _ => AttributeType::Text,
@@ -182,10 +163,7 @@ fn category(attribute: &Attribute, value: &AttributeValue) -> Result<AttributeVa
         _ => value.to_string(),
     };
     let wanted = wanted.trim();
-    let by_value = attribute
-        .options
-        .iter()
-        .find(|option| option.value == wanted);
+    let by_value = attribute.options.iter().find(|option| option.value == wanted);
     let found = by_value.or_else(|| by_label(attribute, wanted));
     let option = found.ok_or_else(|| no_such_option(attribute, wanted))?;
     Ok(match option.value.parse() {
@@ -204,16 +182,10 @@ fn choices(attribute: &Attribute, items: &[String]) -> Result<AttributeValue, Il
 
 /// The option with this label: exactly, else without case.
 fn by_label<'a>(attribute: &'a Attribute, label: &str) -> Option<&'a AttributeOption> {
-    let exact = attribute
-        .options
-        .iter()
-        .find(|option| option.label == label);
+    let exact = attribute.options.iter().find(|option| option.label == label);
     let folded = || {
         let label = label.to_lowercase();
-        attribute
-            .options
-            .iter()
-            .find(|option| option.label.to_lowercase() == label)
+        attribute.options.iter().find(|option| option.label.to_lowercase() == label)
     };
     exact.or_else(folded)
 }
@@ -251,16 +223,8 @@ mod tests {
             of("DAY", AttributeType::Date),
             of("MRR", AttributeType::Float),
             of("PAYS", AttributeType::Boolean),
-            attribute(
-                "PLAN",
-                Some(AttributeType::Category),
-                &[("1", "Free"), ("2", "Team")],
-            ),
-            attribute(
-                "LOCALE",
-                Some(AttributeType::Category),
-                &[("en", "English")],
-            ),
+            attribute("PLAN", Some(AttributeType::Category), &[("1", "Free"), ("2", "Team")]),
+            attribute("LOCALE", Some(AttributeType::Category), &[("en", "English")]),
             attribute(
                 "TAGS",
                 Some(AttributeType::MultipleChoice),
@@ -291,11 +255,7 @@ mod tests {
         case("NAME", Bool(true), Some(text("true")));
         case("NAME", list(&["a", "b"]), Some(text("a, b")));
         case("DAY", text("2026-01-10"), Some(text("2026-01-10")));
-        case(
-            "DAY",
-            text("2026-01-10T23:30:00-02:00"),
-            Some(text("2026-01-11")),
-        );
+        case("DAY", text("2026-01-10T23:30:00-02:00"), Some(text("2026-01-11")));
         case("DAY", text("soon"), None);
         case("DAY", Integer(1_768_019_995), None);
         case("MRR", text(" 12 "), Some(Integer(12)));
@@ -322,10 +282,7 @@ mod tests {
     #[test]
     fn a_category_is_the_same_by_number_and_by_label() {
         fn case(ours: AttributeValue, theirs: AttributeValue, same: bool) {
-            assert_eq!(
-                catalogue().is_same(&"PLAN".parse().unwrap(), &ours, &theirs),
-                same
-            );
+            assert_eq!(catalogue().is_same(&"PLAN".parse().unwrap(), &ours, &theirs), same);
         }
         case(AttributeValue::Integer(2), text("2"), true);
         case(AttributeValue::Integer(2), text("Team"), true);
@@ -338,16 +295,10 @@ mod tests {
             assert_eq!(type_for_creation(values), expected, "{values:?}");
         }
         case(&[], AttributeType::Text);
-        case(
-            &[AttributeValue::Integer(1), AttributeValue::Float(1.5)],
-            AttributeType::Float,
-        );
+        case(&[AttributeValue::Integer(1), AttributeValue::Float(1.5)], AttributeType::Float);
         case(&[text("2026-01-10"), text("")], AttributeType::Date);
         case(&[text("2026-01-10"), text("soon")], AttributeType::Text);
-        case(
-            &[AttributeValue::Bool(true), AttributeValue::Integer(1)],
-            AttributeType::Text,
-        );
+        case(&[AttributeValue::Bool(true), AttributeValue::Integer(1)], AttributeType::Text);
     }
 
     #[test]
@@ -356,16 +307,8 @@ mod tests {
             let error = catalogue().fit(&name.parse().unwrap(), &value).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
-        case(
-            "MRR",
-            text("much"),
-            "the attribute `MRR` is a float and cannot hold this text",
-        );
-        case(
-            "TAGS",
-            text("new"),
-            "the attribute `TAGS` has no option `new`",
-        );
+        case("MRR", text("much"), "the attribute `MRR` is a float and cannot hold this text");
+        case("TAGS", text("new"), "the attribute `TAGS` has no option `new`");
         case("GONE", text("x"), "the account has no attribute `GONE`");
     }
 

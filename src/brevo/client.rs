@@ -58,31 +58,18 @@ impl BucketRates {
 
     /// No limits of our own; what headers say is still kept.
     pub fn unlimited() -> Self {
-        Self {
-            contacts: Vec::new(),
-            events: Vec::new(),
-            other: Vec::new(),
-        }
+        Self { contacts: Vec::new(), events: Vec::new(), other: Vec::new() }
     }
 
     fn of(per_second: u32, other_per_hour: u32) -> Self {
         let by_second = vec![
-            Rate {
-                calls: per_second,
-                per: SECOND,
-            },
-            Rate {
-                calls: per_second.saturating_mul(3600),
-                per: HOUR,
-            },
+            Rate { calls: per_second, per: SECOND },
+            Rate { calls: per_second.saturating_mul(3600), per: HOUR },
         ];
         Self {
             contacts: by_second.clone(),
             events: by_second,
-            other: vec![Rate {
-                calls: other_per_hour,
-                per: HOUR,
-            }],
+            other: vec![Rate { calls: other_per_hour, per: HOUR }],
         }
     }
 }
@@ -130,12 +117,7 @@ impl BrevoClient {
     ///
     /// [`BrevoError::Unusable`] if the key or the address cannot stand in a request.
     pub fn new(settings: BrevoSettings, clock: Arc<dyn Clock>) -> Result<Self, BrevoError> {
-        let BrevoSettings {
-            base_url,
-            api_key,
-            rates,
-            backoff_base,
-        } = settings;
+        let BrevoSettings { base_url, api_key, rates, backoff_base } = settings;
         if base_url.cannot_be_a_base() || !base_url.has_host() {
             return Err(BrevoError::Unusable(
                 "brevo's `base_url` must be an http(s) address".into(),
@@ -161,17 +143,13 @@ impl BrevoClient {
 
     /// The account of the key, which is the check of the key. Costs one of 100 calls an hour.
     pub async fn account(&self, lane: Lane) -> Result<Account, BrevoError> {
-        let answer = self
-            .send(lane, self.call(CallKind::Account, "/account")?)
-            .await?;
+        let answer = self.send(lane, self.call(CallKind::Account, "/account")?).await?;
         read(CallKind::Account, &answer)
     }
 
     /// How the buckets stand: contacts, events, everything else.
     pub fn limit_status(&self) -> Vec<LimitStatus> {
-        [&self.0.contacts, &self.0.events, &self.0.other]
-            .map(Limiter::status)
-            .into()
+        [&self.0.contacts, &self.0.events, &self.0.other].map(Limiter::status).into()
     }
 
     /// How many calls were made since the client was set up.
@@ -227,10 +205,7 @@ impl BrevoClient {
         drop(permit);
         let answer = result.map_err(|error| match error.kind {
             TransportErrorKind::Invalid => BrevoError::Unusable(error.to_string()),
-            kind => BrevoError::Transport {
-                was_sent: error.was_sent,
-                reason: kind.to_string(),
-            },
+            kind => BrevoError::Transport { was_sent: error.was_sent, reason: kind.to_string() },
         })?;
         let headers = LimitHeaders::read(&answer);
         self.observe(bucket, headers);
@@ -266,28 +241,19 @@ impl BrevoClient {
         };
         let blocked_for = || limiter.status().blocked_for.unwrap_or_default();
         if blocked_for() > LONGEST_WAIT {
-            return Err(BrevoError::RateLimited {
-                retry_after: blocked_for(),
-            });
+            return Err(BrevoError::RateLimited { retry_after: blocked_for() });
         }
         if bucket == Bucket::Contacts {
             return Ok(Some(limiter.acquire(lane).await));
         }
         let acquired = tokio::time::timeout(LONGEST_WAIT, limiter.acquire(lane)).await;
-        let used_up = |_| BrevoError::RateLimited {
-            retry_after: blocked_for().max(LONGEST_WAIT),
-        };
+        let used_up = |_| BrevoError::RateLimited { retry_after: blocked_for().max(LONGEST_WAIT) };
         acquired.map(Some).map_err(used_up)
     }
 
     /// Corrects the bucket by what Brevo says of it.
     fn observe(&self, bucket: Bucket, headers: LimitHeaders) {
-        let LimitHeaders {
-            limit: Some(limit),
-            remaining: Some(remaining),
-            reset,
-        } = headers
-        else {
+        let LimitHeaders { limit: Some(limit), remaining: Some(remaining), reset } = headers else {
             return;
         };
         let Some(limiter) = self.limiter(bucket) else {
@@ -296,30 +262,19 @@ impl BrevoClient {
         let per = window(bucket, limit);
         // A window of a second ends within it, whatever the header says.
         let reset = reset.unwrap_or(per).min(per);
-        limiter.observe(Observation {
-            limit,
-            remaining,
-            reset,
-            per,
-        });
+        limiter.observe(Observation { limit, remaining, reset, per });
     }
 
     /// Blocks the bucket after a 429.
     fn refused(&self, bucket: Bucket, headers: LimitHeaders) -> BrevoError {
         let by_second = bucket == Bucket::Contacts
-            && headers
-                .limit
-                .is_none_or(|limit| window(bucket, limit) == SECOND);
+            && headers.limit.is_none_or(|limit| window(bucket, limit) == SECOND);
         let longest = if by_second { LONGEST_WAIT } else { HOUR };
         let retry_after = headers.reset.unwrap_or(SECOND).clamp(SECOND, longest);
         if let Some(limiter) = self.limiter(bucket) {
             limiter.block_until(Instant::now() + retry_after);
         }
-        tracing::warn!(
-            ?bucket,
-            seconds = retry_after.as_secs(),
-            "brevo refuses calls for a while"
-        );
+        tracing::warn!(?bucket, seconds = retry_after.as_secs(), "brevo refuses calls for a while");
         BrevoError::RateLimited { retry_after }
     }
 
@@ -370,11 +325,7 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<T, BrevoError> {
     serde_json::from_slice(&answer.body).map_err(|error| BrevoError::Malformed {
         call: kind.route(),
-        reason: format!(
-            "line {} column {} is not as expected",
-            error.line(),
-            error.column()
-        ),
+        reason: format!("line {} column {} is not as expected", error.line(), error.column()),
     })
 }
 
@@ -405,26 +356,12 @@ mod tests {
         fn case(bucket: Bucket, limit: Option<u32>, reset: Option<u64>, seconds: u64) {
             let client = client();
             let reset = reset.map(Duration::from_secs);
-            let error = client.refused(
-                bucket,
-                LimitHeaders {
-                    limit,
-                    remaining: Some(0),
-                    reset,
-                },
-            );
+            let error = client.refused(bucket, LimitHeaders { limit, remaining: Some(0), reset });
             assert_eq!(
                 error,
-                BrevoError::RateLimited {
-                    retry_after: Duration::from_secs(seconds)
-                }
+                BrevoError::RateLimited { retry_after: Duration::from_secs(seconds) }
             );
-            let blocked = client
-                .limiter(bucket)
-                .unwrap()
-                .status()
-                .blocked_for
-                .unwrap();
+            let blocked = client.limiter(bucket).unwrap().status().blocked_for.unwrap();
             assert!(blocked <= Duration::from_secs(seconds), "{blocked:?}");
         }
         case(Bucket::Contacts, Some(10), Some(1), 1);
@@ -446,16 +383,10 @@ mod tests {
         };
         client.observe(Bucket::Contacts, headers(20, 1));
         client.observe(Bucket::Other, headers(600, 3_600));
-        let limits: Vec<_> = client
-            .limit_status()
-            .iter()
-            .map(|s| (s.name, s.limit, s.per_seconds))
-            .collect();
-        let expected = [
-            ("brevo.contacts", 20, 1.0),
-            ("brevo.events", 10, 1.0),
-            ("brevo.other", 600, 3600.0),
-        ];
+        let limits: Vec<_> =
+            client.limit_status().iter().map(|s| (s.name, s.limit, s.per_seconds)).collect();
+        let expected =
+            [("brevo.contacts", 20, 1.0), ("brevo.events", 10, 1.0), ("brevo.other", 600, 3600.0)];
         assert_eq!(limits, expected);
     }
 

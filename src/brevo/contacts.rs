@@ -16,11 +16,7 @@ const MAX_IDS: usize = 20;
 
 /// What need not be encoded in a path. `+` must be: Brevo reads it as a space (facts: Brevo section
 /// 13).
-const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Which contact is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,11 +77,7 @@ impl BrevoClient {
             let text = "a page of contacts can be asked for by at most 20 ids";
             return Err(BrevoError::Unusable(text.into()));
         }
-        let limit = if query.limit == 0 {
-            MAX_PAGE
-        } else {
-            query.limit.min(MAX_PAGE)
-        };
+        let limit = if query.limit == 0 { MAX_PAGE } else { query.limit.min(MAX_PAGE) };
         let mut call = self
             .call(CallKind::ContactsPage, "/contacts")?
             .query("limit", limit)
@@ -106,12 +98,7 @@ impl BrevoClient {
         let ContactsAnswer { contacts, count } = read(CallKind::ContactsPage, &answer)?;
         let contacts = contacts.iter().map(contact).collect::<Option<_>>();
         let contacts = contacts.ok_or_else(|| without_id(CallKind::ContactsPage))?;
-        Ok(ContactsPage {
-            contacts,
-            count,
-            began,
-            server_date: server_date(&answer),
-        })
+        Ok(ContactsPage { contacts, count, began, server_date: server_date(&answer) })
     }
 
     /// One contact, if Brevo has it.
@@ -120,17 +107,12 @@ impl BrevoClient {
         lane: Lane,
         identifier: &Identifier,
     ) -> Result<Option<BrevoContact>, BrevoError> {
-        let answer = match self
-            .send(lane, self.on(CallKind::Contact, identifier)?)
-            .await
-        {
+        let answer = match self.send(lane, self.on(CallKind::Contact, identifier)?).await {
             Err(BrevoError::NotFound { .. }) => return Ok(None),
             answer => answer?,
         };
         let body = read(CallKind::Contact, &answer)?;
-        contact(&body)
-            .map(Some)
-            .ok_or_else(|| without_id(CallKind::Contact))
+        contact(&body).map(Some).ok_or_else(|| without_id(CallKind::Contact))
     }
 
     /// Creates a contact, or updates the one that has its address or `EXT_ID`. Lists are only added:
@@ -140,9 +122,7 @@ impl BrevoClient {
     ///
     /// [`BrevoError::Duplicate`] if another contact owns one of the other identifiers.
     pub async fn upsert(&self, lane: Lane, write: &ContactWrite) -> Result<Upserted, BrevoError> {
-        let call = self
-            .call(CallKind::Upsert, "/contacts")?
-            .json(&write.creating())?;
+        let call = self.call(CallKind::Upsert, "/contacts")?.json(&write.creating())?;
         let answer = self.send(lane, call).await?;
         if answer.status.as_u16() == 204 {
             return Ok(Upserted::Updated);
@@ -164,19 +144,14 @@ impl BrevoClient {
         identifier: &Identifier,
         write: &ContactWrite,
     ) -> Result<(), BrevoError> {
-        let call = self
-            .on(CallKind::Update, identifier)?
-            .json(&write.updating())?;
+        let call = self.on(CallKind::Update, identifier)?.json(&write.updating())?;
         self.send(lane, call).await?;
         Ok(())
     }
 
     /// Deletes a contact; false if Brevo had none.
     pub async fn delete(&self, lane: Lane, identifier: &Identifier) -> Result<bool, BrevoError> {
-        match self
-            .send(lane, self.on(CallKind::Delete, identifier)?)
-            .await
-        {
+        match self.send(lane, self.on(CallKind::Delete, identifier)?).await {
             Ok(_) => Ok(true),
             Err(BrevoError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -193,14 +168,10 @@ impl BrevoClient {
         };
         // These would name another path, encoded or not.
         if matches!(text.as_str(), "" | "." | "..") {
-            return Err(BrevoError::Unusable(format!(
-                "`{text}` cannot identify a contact"
-            )));
+            return Err(BrevoError::Unusable(format!("`{text}` cannot identify a contact")));
         }
         let encoded = utf8_percent_encode(&text, IN_PATH);
-        Ok(self
-            .call(kind, &format!("/contacts/{encoded}"))?
-            .query("identifierType", of_type))
+        Ok(self.call(kind, &format!("/contacts/{encoded}"))?.query("identifierType", of_type))
     }
 }
 
@@ -210,8 +181,5 @@ fn with_milliseconds(time: Timestamp) -> String {
 }
 
 fn without_id(kind: CallKind) -> BrevoError {
-    BrevoError::Malformed {
-        call: kind.route(),
-        reason: "a contact has no id".into(),
-    }
+    BrevoError::Malformed { call: kind.route(), reason: "a contact has no id".into() }
 }

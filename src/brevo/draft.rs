@@ -21,9 +21,7 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn all_single(changes: &'a [PlannedChange<'a>]) -> Self {
-        let singles = (0..)
-            .zip(changes)
-            .filter(|(_, planned)| !planned.change.is_empty());
+        let singles = (0..).zip(changes).filter(|(_, planned)| !planned.change.is_empty());
         Self {
             changes,
             singles: singles.map(|(index, _)| index).collect(),
@@ -33,11 +31,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Everything in company that can be and gains by it; `grants` are the lists that a row's import
-    /// grants, the others are granted by list calls.
+    /// grants, the others are granted by list calls. `anchors`: see [`anchored`].
     pub(super) fn by_import(
         changes: &'a [PlannedChange<'a>],
         costs: &Costs,
-        grants: impl Fn(&Change) -> BTreeSet<ListId>,
+        anchors: &[ListId],
+        grants: &dyn Fn(&Change) -> BTreeSet<ListId>,
     ) -> Self {
         let mut draft = Self::all_single(changes);
         for (index, planned) in changes.iter().enumerate() {
@@ -46,20 +45,13 @@ impl<'a> Draft<'a> {
                 _ if change.is_empty() => continue,
                 Company::Refused => continue,
                 Company::Lists => BTreeSet::new(),
-                Company::Row => grants(change),
+                Company::Row => anchored(planned, grants(change), anchors),
             };
             draft.singles.remove(&index);
-            let moves = change
-                .add
-                .difference(&granted)
-                .map(|list| (*list, Direction::Add));
+            let moves = change.add.difference(&granted).map(|list| (*list, Direction::Add));
             let moves = moves.chain(change.remove.iter().map(|list| (*list, Direction::Remove)));
             for key in moves {
-                draft
-                    .moves
-                    .entry(key)
-                    .or_default()
-                    .insert(index, Naming::of(planned));
+                draft.moves.entry(key).or_default().insert(index, Naming::of(planned));
             }
             if Company::of(planned) == Company::Row {
                 draft.imports.entry(granted).or_default().insert(index);
@@ -72,10 +64,7 @@ impl<'a> Draft<'a> {
 
     /// Writes rows singly whose import would take longer.
     fn drop_small_imports(&mut self, costs: &Costs) -> bool {
-        let small = self
-            .imports
-            .values()
-            .filter(|rows| !costs.is_worth_an_import(rows.len()));
+        let small = self.imports.values().filter(|rows| !costs.is_worth_an_import(rows.len()));
         let lonely: Vec<usize> = small.flatten().copied().collect();
         self.write_singly(&lonely);
         !lonely.is_empty()
@@ -84,11 +73,8 @@ impl<'a> Draft<'a> {
     /// Writes the members of a list singly where that saves as many list calls, or more. A single
     /// call says all that a contact's list calls say, and says it at once.
     fn drop_small_moves(&mut self) -> bool {
-        let mut by_size: Vec<(usize, (ListId, Direction))> = self
-            .moves
-            .iter()
-            .map(|(key, movers)| (movers.members.len(), *key))
-            .collect();
+        let mut by_size: Vec<(usize, (ListId, Direction))> =
+            self.moves.iter().map(|(key, movers)| (movers.members.len(), *key)).collect();
         by_size.sort_unstable();
         let most_saved: usize = self.moves.values().map(|movers| movers.tally.calls()).sum();
         let mut dropped = false;
@@ -110,10 +96,7 @@ impl<'a> Draft<'a> {
         let mut leaving: BTreeMap<(ListId, Direction), Tally> = BTreeMap::new();
         for index in members {
             for key in self.moves_of(*index) {
-                let naming = self
-                    .moves
-                    .get(&key)
-                    .and_then(|movers| movers.members.get(index));
+                let naming = self.moves.get(&key).and_then(|movers| movers.members.get(index));
                 if let Some(naming) = naming {
                     leaving.entry(key).or_default().count(*naming);
                 }
@@ -148,16 +131,8 @@ impl<'a> Draft<'a> {
         let Some(planned) = self.changes.get(index) else {
             return Vec::new();
         };
-        let adds = planned
-            .change
-            .add
-            .iter()
-            .map(|list| (*list, Direction::Add));
-        let removes = planned
-            .change
-            .remove
-            .iter()
-            .map(|list| (*list, Direction::Remove));
+        let adds = planned.change.add.iter().map(|list| (*list, Direction::Add));
+        let removes = planned.change.remove.iter().map(|list| (*list, Direction::Remove));
         adds.chain(removes).collect()
     }
 
@@ -165,50 +140,55 @@ impl<'a> Draft<'a> {
         let rows: BTreeSet<usize> = self.imports.values().flatten().copied().collect();
         let mut plan = Plan {
             singles: self.singles.into_iter().collect(),
-            naive: self
-                .changes
-                .iter()
-                .filter(|planned| !planned.change.is_empty())
-                .count(),
+            naive: self.changes.iter().filter(|planned| !planned.change.is_empty()).count(),
             ..Plan::default()
         };
         for ((list, direction), movers) in &self.moves {
             let calls = movers.groups().into_iter().map(|(by, members)| {
                 let waits = *direction == Direction::Add;
                 let after_imports = waits && members.iter().any(|index| rows.contains(index));
-                ListCall {
-                    list: *list,
-                    members,
-                    by,
-                    after_imports,
-                }
+                ListCall { list: *list, members, by, after_imports }
             });
             match direction {
                 Direction::Add => plan.adds.extend(calls),
                 Direction::Remove => plan.removes.extend(calls),
             }
         }
-        plan.imports
-            .extend(self.imports.into_iter().map(|(granted, rows)| ImportStep {
-                rows: rows.into_iter().collect(),
-                lists: if granted.is_empty() {
-                    [sync_list].into()
-                } else {
-                    granted
-                },
-            }));
+        plan.imports.extend(self.imports.into_iter().map(|(granted, rows)| ImportStep {
+            rows: rows.into_iter().collect(),
+            lists: if granted.is_empty() { [sync_list].into() } else { granted },
+        }));
         plan
     }
 }
 
-/// The lists that rows of an import could be put on, those with the most first.
+/// An import needs a list. One that grants none to a row takes the first of `anchors` that the contact
+/// is on, or is to be put on, so that nobody comes to be on a list that no rule chose.
+fn anchored(
+    planned: &PlannedChange<'_>,
+    granted: BTreeSet<ListId>,
+    anchors: &[ListId],
+) -> BTreeSet<ListId> {
+    if !granted.is_empty() {
+        return granted;
+    }
+    let own = lists_after(planned);
+    anchors.iter().copied().find(|list| own.contains(list)).into_iter().collect()
+}
+
+/// The lists that a contact is on once its change is written.
+fn lists_after(planned: &PlannedChange<'_>) -> BTreeSet<ListId> {
+    let held = planned.held.into_iter().flatten();
+    let stays = held.filter(|list| !planned.change.remove.contains(list));
+    stays.chain(&planned.change.add).copied().collect()
+}
+
+/// The lists that contacts of an import are on, or are put on, those with the most first.
 pub(super) fn popular_lists(changes: &[PlannedChange<'_>]) -> Vec<ListId> {
     let mut members: BTreeMap<ListId, usize> = BTreeMap::new();
-    let rows = changes
-        .iter()
-        .filter(|planned| Company::of(planned) == Company::Row);
-    for list in rows.flat_map(|planned| &planned.change.add) {
-        *members.entry(*list).or_default() += 1;
+    let rows = changes.iter().filter(|planned| Company::of(planned) == Company::Row);
+    for list in rows.flat_map(lists_after) {
+        *members.entry(list).or_default() += 1;
     }
     let mut lists: Vec<(ListId, usize)> = members.into_iter().collect();
     lists.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -228,11 +208,7 @@ enum Company {
 
 impl Company {
     fn of(planned: &PlannedChange<'_>) -> Self {
-        let PlannedChange {
-            change,
-            email,
-            is_blacklisted,
-        } = planned;
+        let PlannedChange { change, email, is_blacklisted, .. } = planned;
         let is_consent =
             *is_blacklisted || change.is_blacklisted || change.email_opt_out || change.sms_opt_out;
         let is_identity = change.moves_address() || change.ext_id.is_some();
@@ -244,12 +220,7 @@ impl Company {
             return Self::Lists;
         }
         let has_email = email.is_some() || change.email.is_some();
-        if has_email
-            && change
-                .set
-                .iter()
-                .all(|(name, value)| is_importable(name, value))
-        {
+        if has_email && change.set.iter().all(|(name, value)| is_importable(name, value)) {
             Self::Row
         } else {
             Self::Refused

@@ -122,11 +122,7 @@ impl BrevoError {
 
     /// Reads an answer whose status is not 2xx. A 429 is read elsewhere, where its reset is known.
     pub(super) fn from_answer(route: &'static str, status: u16, body: &[u8]) -> Self {
-        let ErrorBody {
-            code,
-            message,
-            metadata,
-        } = ErrorBody::read(body);
+        let ErrorBody { code, message, metadata } = ErrorBody::read(body);
         // The code differs between calls, the metadata does not (facts: Brevo section 4).
         let identifiers: Vec<String> = metadata
             .duplicate_identifiers
@@ -135,28 +131,17 @@ impl BrevoError {
             .collect();
         match status {
             400..=499 if !identifiers.is_empty() => Self::Duplicate { identifiers },
-            401 => Self::Unauthorized {
-                ip_blocked: message.contains("unrecognised IP"),
-            },
-            402 | 403 => Self::Forbidden {
-                code,
-                message: mask(&message),
-            },
+            401 => Self::Unauthorized { ip_blocked: message.contains("unrecognised IP") },
+            402 | 403 => Self::Forbidden { code, message: mask(&message) },
             // Without a code it is not Brevo's word that something does not exist, but a wrong path.
             404 if code.is_empty() => Self::Malformed {
                 call: route,
                 reason: "404 from something that is not brevo, check `base_url`".to_owned(),
             },
-            404 => Self::NotFound {
-                message: mask(&message),
-            },
+            404 => Self::NotFound { message: mask(&message) },
             425 => Self::TooEarly,
             408 | 500..=599 => Self::Server { status },
-            _ => Self::Invalid {
-                status,
-                code,
-                message: mask(&message),
-            },
+            _ => Self::Invalid { status, code, message: mask(&message) },
         }
     }
 }
@@ -190,10 +175,7 @@ impl ErrorBody {
     fn read(body: &[u8]) -> Self {
         let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
             let message = String::from_utf8_lossy(body).into_owned();
-            return Self {
-                message,
-                ..Self::default()
-            };
+            return Self { message, ..Self::default() };
         };
         let text = |key: &str| value.get(key).and_then(|v| v.as_str()).unwrap_or_default();
         let metadata = value.get("metadata").cloned().unwrap_or_default();
@@ -251,9 +233,7 @@ mod tests {
         case(
             400,
             r#"{"code":"invalid_parameter","message":"Unable to update contact","metadata":{"duplicate_identifiers":["email","SMS"]}}"#,
-            BrevoError::Duplicate {
-                identifiers: vec!["EMAIL".into(), "SMS".into()],
-            },
+            BrevoError::Duplicate { identifiers: vec!["EMAIL".into(), "SMS".into()] },
             ErrorKind::Permanent,
         );
         case(
@@ -265,9 +245,7 @@ mod tests {
         case(
             404,
             r#"{"code":"document_not_found","message":"Contact does not exist"}"#,
-            BrevoError::NotFound {
-                message: "Contact does not exist".into(),
-            },
+            BrevoError::NotFound { message: "Contact does not exist".into() },
             ErrorKind::Permanent,
         );
         case(
@@ -280,12 +258,7 @@ mod tests {
             ErrorKind::Transient,
         );
         case(425, "", BrevoError::TooEarly, ErrorKind::Transient);
-        case(
-            502,
-            "<html>",
-            BrevoError::Server { status: 502 },
-            ErrorKind::Transient,
-        );
+        case(502, "<html>", BrevoError::Server { status: 502 }, ErrorKind::Transient);
         case(
             400,
             r#"{"code":"x","message":"m","metadata":"odd"}"#,
@@ -312,10 +285,7 @@ mod tests {
 
     #[test]
     fn only_what_may_have_reached_brevo_has_an_unknown_outcome() {
-        let transport = |was_sent| BrevoError::Transport {
-            was_sent,
-            reason: "reset".into(),
-        };
+        let transport = |was_sent| BrevoError::Transport { was_sent, reason: "reset".into() };
         assert!(transport(true).outcome_unknown());
         assert!(!transport(false).outcome_unknown());
         assert!(BrevoError::Server { status: 500 }.outcome_unknown());

@@ -40,10 +40,7 @@ impl<'a> ImportRow<'a> {
         email: &'a Email,
         attributes: &'a BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<Self, ImportError> {
-        match attributes
-            .iter()
-            .find(|(name, value)| !is_importable(name, value))
-        {
+        match attributes.iter().find(|(name, value)| !is_importable(name, value)) {
             Some((name, _)) => Err(ImportError::Inexpressible(name.clone())),
             None => Ok(Self { email, attributes }),
         }
@@ -53,10 +50,8 @@ impl<'a> ImportRow<'a> {
 /// True of a value that a cell can hold: options of a multiple choice cannot, nothing (which would
 /// leave the attribute as it is) cannot, and columns that Brevo reads as identifiers cannot.
 pub fn is_importable(name: &AttributeName, value: &AttributeValue) -> bool {
-    let is_identifier = matches!(
-        name.as_str(),
-        "EMAIL" | "EXT_ID" | "ID" | "CONTACT ID" | "CONTACT_ID"
-    );
+    let is_identifier =
+        matches!(name.as_str(), "EMAIL" | "EXT_ID" | "ID" | "CONTACT ID" | "CONTACT_ID");
     let has_cell = !matches!(value, AttributeValue::List(_)) && !value.is_empty();
     has_cell && !is_identifier
 }
@@ -91,23 +86,16 @@ impl ImportFile {
         let header = line(std::iter::once("EMAIL".to_owned()).chain(names))?;
 
         let mut files = Vec::new();
-        let mut file = Self {
-            body: header.clone(),
-            rows: 0..0,
-        };
+        let mut file = Self { body: header.clone(), rows: 0..0 };
         let mut size = encoded_len(&header);
         for (index, row) in rows.iter().enumerate() {
-            let cells = columns
-                .iter()
-                .map(|name| row.attributes.get(*name).map_or_else(String::new, cell));
+            let cells =
+                columns.iter().map(|name| row.attributes.get(*name).map_or_else(String::new, cell));
             let line = line(std::iter::once(row.email.to_string()).chain(cells))?;
             let added = encoded_len(&line);
             if size + added > largest && !file.rows.is_empty() {
                 files.push(file);
-                file = Self {
-                    body: header.clone(),
-                    rows: index..index,
-                };
+                file = Self { body: header.clone(), rows: index..index };
                 size = encoded_len(&header);
             }
             file.body.push_str(&line);
@@ -162,14 +150,11 @@ fn cell(value: &AttributeValue) -> String {
 }
 
 fn line(cells: impl Iterator<Item = String>) -> Result<String, csv::Error> {
-    let mut writer = csv::WriterBuilder::new()
-        .delimiter(b';')
-        .buffer_capacity(1024)
-        .from_writer(Vec::new());
+    let mut writer =
+        csv::WriterBuilder::new().delimiter(b';').buffer_capacity(1024).from_writer(Vec::new());
     writer.write_record(cells.map(String::into_bytes))?;
-    let bytes = writer
-        .into_inner()
-        .map_err(|unflushed| csv::Error::from(unflushed.into_error()))?;
+    let bytes =
+        writer.into_inner().map_err(|unflushed| csv::Error::from(unflushed.into_error()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -188,11 +173,7 @@ fn encoded_len(text: &str) -> usize {
 /// the first cell. In lower case.
 pub(super) fn parse_problem_rows(body: &[u8]) -> Vec<String> {
     let first_line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let delimiter = if first_line.contains(&b';') {
-        b';'
-    } else {
-        b','
-    };
+    let delimiter = if first_line.contains(&b';') { b';' } else { b',' };
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .has_headers(false)
@@ -202,10 +183,8 @@ pub(super) fn parse_problem_rows(body: &[u8]) -> Vec<String> {
     let mut email_column = None;
     let mut found = Vec::new();
     for (position, record) in reader.byte_records().filter_map(Result::ok).enumerate() {
-        let cells: Vec<String> = record
-            .iter()
-            .map(|cell| String::from_utf8_lossy(cell).to_lowercase())
-            .collect();
+        let cells: Vec<String> =
+            record.iter().map(|cell| String::from_utf8_lossy(cell).to_lowercase()).collect();
         if position == 0 {
             let is_email = |cell: &String| cell.trim_start_matches('\u{feff}') == "email";
             email_column = cells.iter().position(is_email);
@@ -216,11 +195,7 @@ pub(super) fn parse_problem_rows(body: &[u8]) -> Vec<String> {
         let named = email_column.and_then(|column| cells.get(column));
         let looks_right = cells.iter().find(|cell| cell.contains('@'));
         found.extend(
-            named
-                .or(looks_right)
-                .or(cells.first())
-                .filter(|cell| !cell.is_empty())
-                .cloned(),
+            named.or(looks_right).or(cells.first()).filter(|cell| !cell.is_empty()).cloned(),
         );
     }
     found
@@ -239,9 +214,8 @@ mod tests {
     }
 
     fn parse(file: &ImportFile) -> Vec<BTreeMap<String, String>> {
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(b';')
-            .from_reader(file.body.as_bytes());
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(b';').from_reader(file.body.as_bytes());
         reader.deserialize().map(Result::unwrap).collect()
     }
 
@@ -286,10 +260,7 @@ mod tests {
 
     #[test]
     fn the_body_says_nothing_about_blacklists() {
-        let file = ImportFile {
-            body: "EMAIL\na@example.com\n".into(),
-            rows: 0..1,
-        };
+        let file = ImportFile { body: "EMAIL\na@example.com\n".into(), rows: 0..1 };
         assert_eq!(
             json!(ImportBody::new(&file, &[ListId(4)], None)),
             json!({"fileBody": "EMAIL\na@example.com\n", "listIds": [4],
@@ -303,15 +274,9 @@ mod tests {
         fn case(csv: &str, expected: &[&str]) {
             assert_eq!(parse_problem_rows(csv.as_bytes()), expected, "{csv}");
         }
-        case(
-            "EMAIL;SMS\nAnn@example.com;66\nbad;7\n",
-            &["ann@example.com", "bad"],
-        );
+        case("EMAIL;SMS\nAnn@example.com;66\nbad;7\n", &["ann@example.com", "bad"]);
         case("SMS,EMAIL\n66,ann@example.com\n", &["ann@example.com"]);
-        case(
-            "ann@example.com\nbob@example.com",
-            &["ann@example.com", "bob@example.com"],
-        );
+        case("ann@example.com\nbob@example.com", &["ann@example.com", "bob@example.com"]);
         case("66;ann@example.com\n", &["ann@example.com"]);
         case("", &[]);
     }

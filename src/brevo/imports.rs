@@ -80,9 +80,7 @@ impl BrevoClient {
         notify_url: Option<&Url>,
     ) -> Result<ProcessId, BrevoError> {
         let body = ImportBody::new(file, lists, notify_url);
-        let call = self
-            .call(CallKind::Import, "/contacts/import")?
-            .json(&body)?;
+        let call = self.call(CallKind::Import, "/contacts/import")?.json(&body)?;
         let answer: ProcessIdAnswer = read(CallKind::Import, &self.send(lane, call).await?)?;
         Ok(ProcessId(answer.process_id))
     }
@@ -105,15 +103,9 @@ impl BrevoClient {
         let files = answer.info.map(|info| info.import).unwrap_or_default();
         let problem_files = files.iter().filter_map(|(kind, url)| {
             let url = Url::parse(url.as_str()?).ok()?;
-            Some(ProblemFile {
-                kind: problem_kind(kind),
-                url,
-            })
+            Some(ProblemFile { kind: problem_kind(kind), url })
         });
-        Ok(ProcessState {
-            status,
-            problem_files: problem_files.collect(),
-        })
+        Ok(ProcessState { status, problem_files: problem_files.collect() })
     }
 
     /// Who stands in a file of rows that were not taken: addresses in lower case, or the first cell
@@ -127,11 +119,7 @@ impl BrevoClient {
             let text = "brevo names a file that is neither on its own host nor behind https";
             return Err(BrevoError::Unusable(text.into()));
         }
-        let call = Call {
-            kind: CallKind::File,
-            url: url.clone(),
-            body: None,
-        };
+        let call = Call { kind: CallKind::File, url: url.clone(), body: None };
         Ok(parse_problem_rows(&self.send(lane, call).await?.body))
     }
 }

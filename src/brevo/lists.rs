@@ -43,10 +43,7 @@ impl BrevoClient {
         let mut lists = Vec::new();
         loop {
             let call = self.call(CallKind::Lists, "/contacts/lists")?;
-            let call = call
-                .query("limit", PAGE)
-                .query("offset", lists.len())
-                .query("sort", "asc");
+            let call = call.query("limit", PAGE).query("offset", lists.len()).query("sort", "asc");
             let page: ListsAnswer = read(CallKind::Lists, &self.send(lane, call).await?)?;
             let is_last = page.lists.len() < PAGE;
             lists.extend(page.lists);
@@ -64,9 +61,7 @@ impl BrevoClient {
         folder: i64,
     ) -> Result<ListId, BrevoError> {
         let body = json!({ "name": name, "folderId": folder });
-        let call = self
-            .call(CallKind::CreateList, "/contacts/lists")?
-            .json(&body)?;
+        let call = self.call(CallKind::CreateList, "/contacts/lists")?.json(&body)?;
         let IdAnswer { id } = read(CallKind::CreateList, &self.send(lane, call).await?)?;
         Ok(ListId(id))
     }
@@ -76,10 +71,8 @@ impl BrevoClient {
         let mut folders = Vec::new();
         loop {
             let call = self.call(CallKind::Folders, "/contacts/folders")?;
-            let call = call
-                .query("limit", PAGE)
-                .query("offset", folders.len())
-                .query("sort", "asc");
+            let call =
+                call.query("limit", PAGE).query("offset", folders.len()).query("sort", "asc");
             let page: FoldersAnswer = read(CallKind::Folders, &self.send(lane, call).await?)?;
             let is_last = page.folders.len() < PAGE;
             folders.extend(page.folders);
@@ -92,9 +85,7 @@ impl BrevoClient {
     /// Makes a folder and gives its number.
     pub async fn create_folder(&self, lane: Lane, name: &str) -> Result<i64, BrevoError> {
         let body = json!({ "name": name });
-        let call = self
-            .call(CallKind::CreateFolder, "/contacts/folders")?
-            .json(&body)?;
+        let call = self.call(CallKind::CreateFolder, "/contacts/folders")?.json(&body)?;
         let IdAnswer { id } = read(CallKind::CreateFolder, &self.send(lane, call).await?)?;
         Ok(id)
     }
@@ -110,8 +101,7 @@ impl BrevoClient {
         list: ListId,
         members: &[Member],
     ) -> Result<ListOutcome, BrevoError> {
-        self.list_call(lane, CallKind::AddToList, list, members)
-            .await
+        self.list_call(lane, CallKind::AddToList, list, members).await
     }
 
     /// Takes contacts off a list: at most 150, all by number or all by address.
@@ -125,8 +115,7 @@ impl BrevoClient {
         list: ListId,
         members: &[Member],
     ) -> Result<ListOutcome, BrevoError> {
-        self.list_call(lane, CallKind::RemoveFromList, list, members)
-            .await
+        self.list_call(lane, CallKind::RemoveFromList, list, members).await
     }
 
     async fn list_call(
@@ -151,9 +140,7 @@ impl BrevoClient {
             Err(error) if is_nobody(&error) => BTreeSet::new(),
             Err(error) => return Err(error),
         };
-        let (success, failure) = asked
-            .into_iter()
-            .partition(|member| success.contains(member));
+        let (success, failure) = asked.into_iter().partition(|member| success.contains(member));
         Ok(ListOutcome { success, failure })
     }
 }
@@ -161,18 +148,12 @@ impl BrevoClient {
 /// `{"ids": [...]}` or `{"emails": [...]}`.
 fn list_body(members: &[Member]) -> Result<Value, BrevoError> {
     let all_ids = members.iter().all(|member| matches!(member, Member::Id(_)));
-    let all_emails = members
-        .iter()
-        .all(|member| matches!(member, Member::Email(_)));
+    let all_emails = members.iter().all(|member| matches!(member, Member::Email(_)));
     if members.len() > MAX_LIST_MEMBERS || !(all_ids || all_emails) {
         let text = "a list call takes at most 150 contacts, all by number or all by address";
         return Err(BrevoError::Unusable(text.into()));
     }
-    Ok(if all_ids {
-        json!({ "ids": members })
-    } else {
-        json!({ "emails": members })
-    })
+    Ok(if all_ids { json!({ "ids": members }) } else { json!({ "emails": members }) })
 }
 
 fn member(value: &Value) -> Option<Member> {
@@ -185,12 +166,7 @@ fn member(value: &Value) -> Option<Member> {
 /// True of the 400 by which Brevo says that not one of the contacts had to be moved: "Contact
 /// already in list and/or does not exist" (facts: Brevo section 1).
 fn is_nobody(error: &BrevoError) -> bool {
-    let BrevoError::Invalid {
-        status: 400,
-        code,
-        message,
-    } = error
-    else {
+    let BrevoError::Invalid { status: 400, code, message } = error else {
         return false;
     };
     code == "invalid_parameter" && message.contains("and/or does not exist")

@@ -96,16 +96,11 @@ impl Movers {
             Naming::Id => false,
             Naming::Either => either == By::Email,
         };
-        let (by_email, by_id): (Vec<_>, Vec<_>) = self
-            .members
-            .iter()
-            .partition(|(_, naming)| is_by_email(**naming));
+        let (by_email, by_id): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|(_, naming)| is_by_email(**naming));
         let calls = |by: By, members: Vec<(&usize, &Naming)>| -> Vec<(By, Vec<usize>)> {
             let members: Vec<usize> = members.into_iter().map(|(index, _)| *index).collect();
-            members
-                .chunks(MAX_LIST_MEMBERS)
-                .map(|part| (by, part.to_vec()))
-                .collect()
+            members.chunks(MAX_LIST_MEMBERS).map(|part| (by, part.to_vec())).collect()
         };
         [calls(By::Email, by_email), calls(By::Id, by_id)].concat()
     }

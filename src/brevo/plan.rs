@@ -26,6 +26,8 @@ pub struct PlannedChange<'a> {
     pub change: &'a Change,
     /// The address that a known contact has now. A new one's is in the change.
     pub email: Option<&'a Email>,
+    /// The lists that a known contact is on.
+    pub held: Option<&'a BTreeSet<ListId>>,
     /// The contact is blacklisted for e-mail or SMS, says anybody: it is written singly.
     pub is_blacklisted: bool,
 }
@@ -37,9 +39,12 @@ pub struct Situation {
     pub contacts_per_second: f64,
     /// How long an import takes from its start until Brevo says that it has ended, in seconds.
     pub import_seconds: f64,
-    /// The list for rows that are put on no other: an import needs one.
+    /// The list for rows of contacts that are on no list and are put on none: an import needs one.
     pub sync_list: ListId,
 }
+
+/// How much longer a plan may take that puts nobody on the technical list, which no rule chose.
+const RELUCTANCE: f64 = 2.0;
 
 /// What is to be called. Changes are named by their place in what was given to [`Plan::new`].
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -93,19 +98,25 @@ impl Plan {
     pub fn new(changes: &[PlannedChange<'_>], situation: &Situation) -> Self {
         let costs = Costs::of(situation);
         let popular = popular_lists(changes);
-        let some = (0..=MOST_GRANTED).filter_map(|count| {
-            let granted: BTreeSet<ListId> = popular.get(..count)?.iter().copied().collect();
-            Some(Draft::by_import(changes, &costs, |change| {
-                &change.add & &granted
-            }))
-        });
-        let all = Draft::by_import(changes, &costs, |change| change.add.clone());
-        let drafts = [Draft::all_single(changes), all].into_iter().chain(some);
-        let plans = drafts.map(|draft| draft.into_plan(situation.sync_list));
-        let faster = |a: &Self, b: &Self| {
-            let by_time = costs.seconds(a).total_cmp(&costs.seconds(b));
-            by_time.then(a.calls().cmp(&b.calls()))
+        let mut drafts = vec![Draft::all_single(changes)];
+        for anchors in [popular.as_slice(), &[]] {
+            let by_import = |granted: &dyn Fn(&Change) -> BTreeSet<ListId>| {
+                Draft::by_import(changes, &costs, anchors, granted)
+            };
+            drafts.push(by_import(&|change| change.add.clone()));
+            for count in 0..=MOST_GRANTED.min(popular.len()) {
+                let granted: BTreeSet<ListId> = popular.iter().take(count).copied().collect();
+                drafts.push(by_import(&|change| &change.add & &granted));
+            }
+        }
+        let plans = drafts.into_iter().map(|draft| draft.into_plan(situation.sync_list));
+        let cost = |plan: &Self| {
+            let is_technical = |import: &ImportStep| import.lists.contains(&situation.sync_list);
+            let reluctance = if plan.imports.iter().any(is_technical) { RELUCTANCE } else { 1.0 };
+            costs.seconds(plan) * reluctance
         };
+        let faster =
+            |a: &Self, b: &Self| cost(a).total_cmp(&cost(b)).then(a.calls().cmp(&b.calls()));
         plans.min_by(faster).unwrap_or_default()
     }
 
@@ -122,11 +133,7 @@ impl Plan {
     /// How many steps each change is in; when all of them are done, so is the change.
     pub fn steps_of_changes(&self) -> BTreeMap<usize, usize> {
         let rows = self.imports.iter().flat_map(|import| &import.rows);
-        let members = self
-            .adds
-            .iter()
-            .chain(&self.removes)
-            .flat_map(|call| &call.members);
+        let members = self.adds.iter().chain(&self.removes).flat_map(|call| &call.members);
         let mut steps = BTreeMap::new();
         for index in self.singles.iter().chain(rows).chain(members) {
             *steps.entry(*index).or_default() += 1;
@@ -145,10 +152,7 @@ pub(super) struct Costs {
 impl Costs {
     fn of(situation: &Situation) -> Self {
         let call = 1.0 / situation.contacts_per_second.clamp(0.01, 1_000_000.0);
-        Self {
-            call,
-            import: situation.import_seconds.max(0.0),
-        }
+        Self { call, import: situation.import_seconds.max(0.0) }
     }
 
     /// Imports follow each other, since Brevo works on one at a time.

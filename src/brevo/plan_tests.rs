@@ -8,11 +8,7 @@ use crate::model::{AttributeName, AttributeValue, BrevoContact, Identity};
 const SYNC_LIST: ListId = ListId(99);
 
 fn situation(import_seconds: f64) -> Situation {
-    Situation {
-        contacts_per_second: 10.0,
-        import_seconds,
-        sync_list: SYNC_LIST,
-    }
+    Situation { contacts_per_second: 10.0, import_seconds, sync_list: SYNC_LIST }
 }
 
 fn email(number: usize) -> Email {
@@ -33,44 +29,28 @@ struct Case {
 impl Case {
     fn known(number: usize) -> Self {
         let id = number as i64 + 1;
-        let before = BrevoContact {
-            id,
-            email: Some(email(number)),
-            ..BrevoContact::default()
-        };
-        Self {
-            before: Some(before),
-            change: change(Identity::Known(id)),
-        }
+        let before = BrevoContact { id, email: Some(email(number)), ..BrevoContact::default() };
+        Self { before: Some(before), change: change(Identity::Known(id)) }
     }
 
     fn new(number: usize) -> Self {
-        let mut case = Self {
-            before: None,
-            change: change(Identity::New),
-        };
+        let mut case = Self { before: None, change: change(Identity::New) };
         case.change.email = Some(email(number));
         case
     }
 
     fn setting(mut self) -> Self {
-        self.change
-            .set
-            .insert(name("SEATS"), AttributeValue::Integer(3));
+        self.change.set.insert(name("SEATS"), AttributeValue::Integer(3));
         self
     }
 
     fn adding(mut self, lists: &[i64]) -> Self {
-        self.change
-            .add
-            .extend(lists.iter().map(|list| ListId(*list)));
+        self.change.add.extend(lists.iter().map(|list| ListId(*list)));
         self
     }
 
     fn removing(mut self, lists: &[i64]) -> Self {
-        self.change
-            .remove
-            .extend(lists.iter().map(|list| ListId(*list)));
+        self.change.remove.extend(lists.iter().map(|list| ListId(*list)));
         let before = self.before.as_mut().unwrap();
         before.lists.extend(&self.change.remove);
         self
@@ -98,9 +78,8 @@ fn plan(cases: &[Case], import_seconds: f64) -> Plan {
         .map(|Case { before, change }| PlannedChange {
             change,
             email: before.as_ref().and_then(|contact| contact.email.as_ref()),
-            is_blacklisted: before
-                .as_ref()
-                .is_some_and(|contact| contact.sms_blacklisted),
+            held: before.as_ref().map(|contact| &contact.lists),
+            is_blacklisted: before.as_ref().is_some_and(|contact| contact.sms_blacklisted),
         })
         .collect();
     Plan::new(&planned, &situation(import_seconds))
@@ -108,23 +87,15 @@ fn plan(cases: &[Case], import_seconds: f64) -> Plan {
 
 /// Singles, imports, adds, removes.
 fn shape(plan: &Plan) -> (usize, usize, usize, usize) {
-    (
-        plan.singles.len(),
-        plan.imports.len(),
-        plan.adds.len(),
-        plan.removes.len(),
-    )
+    (plan.singles.len(), plan.imports.len(), plan.adds.len(), plan.removes.len())
 }
 
 #[test]
 fn a_few_changes_are_written_at_once_and_many_by_import() {
-    let few: Vec<Case> = (0..20)
-        .map(|number| Case::new(number).setting().adding(&[35]))
-        .collect();
+    let few: Vec<Case> = (0..20).map(|number| Case::new(number).setting().adding(&[35])).collect();
     assert_eq!(shape(&plan(&few, 5.0)), (20, 0, 0, 0));
-    let many: Vec<Case> = (0..900)
-        .map(|number| Case::new(number).setting().adding(&[35]))
-        .collect();
+    let many: Vec<Case> =
+        (0..900).map(|number| Case::new(number).setting().adding(&[35])).collect();
     let plan = plan(&many, 5.0);
     assert_eq!(shape(&plan), (0, 1, 0, 0));
     assert_eq!(plan.imports[0].lists, [ListId(35)].into());
@@ -133,9 +104,7 @@ fn a_few_changes_are_written_at_once_and_many_by_import() {
 
 #[test]
 fn an_import_without_lists_goes_into_the_technical_list() {
-    let cases: Vec<Case> = (0..900)
-        .map(|number| Case::known(number).setting())
-        .collect();
+    let cases: Vec<Case> = (0..900).map(|number| Case::known(number).setting()).collect();
     assert_eq!(plan(&cases, 5.0).imports[0].lists, [SYNC_LIST].into());
 }
 
@@ -143,18 +112,13 @@ fn an_import_without_lists_goes_into_the_technical_list() {
 fn many_different_sets_of_lists_make_one_import_and_list_calls() {
     let lists =
         |number: usize| -> Vec<i64> { (0..6).filter(|bit| number >> bit & 1 == 1).collect() };
-    let cases: Vec<Case> = (0..2000)
-        .map(|number| Case::new(number).setting().adding(&lists(number)))
-        .collect();
+    let cases: Vec<Case> =
+        (0..2000).map(|number| Case::new(number).setting().adding(&lists(number))).collect();
     let plan = plan(&cases, 5.0);
     let (singles, imports, adds, removes) = shape(&plan);
     assert_eq!((singles, imports, removes), (0, 1, 0));
     assert!((42..=48).contains(&adds), "{adds}");
-    assert!(
-        plan.adds
-            .iter()
-            .all(|call| call.after_imports && call.by == By::Email)
-    );
+    assert!(plan.adds.iter().all(|call| call.after_imports && call.by == By::Email));
 }
 
 #[test]
@@ -162,15 +126,10 @@ fn popular_lists_are_granted_by_imports_and_rare_ones_by_list_calls() {
     let lists = |number: usize| -> Vec<i64> {
         let role = if number.is_multiple_of(3) { 37 } else { 35 };
         let rare = 100 + number as i64 % 8;
-        if number.is_multiple_of(2) {
-            vec![role, 36, rare]
-        } else {
-            vec![role, rare]
-        }
+        if number.is_multiple_of(2) { vec![role, 36, rare] } else { vec![role, rare] }
     };
-    let cases: Vec<Case> = (0..3000)
-        .map(|number| Case::new(number).setting().adding(&lists(number)))
-        .collect();
+    let cases: Vec<Case> =
+        (0..3000).map(|number| Case::new(number).setting().adding(&lists(number))).collect();
     let plan = plan(&cases, 0.5);
     assert_eq!(shape(&plan), (0, 4, 24, 0));
     assert!(plan.calls() <= 15 * 3);
@@ -178,16 +137,11 @@ fn popular_lists_are_granted_by_imports_and_rare_ones_by_list_calls() {
 
 #[test]
 fn memberships_of_known_contacts_need_no_import() {
-    let cases: Vec<Case> = (0..400)
-        .map(|number| Case::known(number).adding(&[35]).removing(&[37]))
-        .collect();
+    let cases: Vec<Case> =
+        (0..400).map(|number| Case::known(number).adding(&[35]).removing(&[37])).collect();
     let plan = plan(&cases, 5.0);
     assert_eq!(shape(&plan), (0, 0, 3, 3));
-    assert!(
-        plan.adds
-            .iter()
-            .all(|call| !call.after_imports && call.by == By::Id)
-    );
+    assert!(plan.adds.iter().all(|call| !call.after_imports && call.by == By::Id));
     assert_eq!(plan.steps_of_changes()[&0], 2);
 }
 
@@ -195,10 +149,8 @@ fn memberships_of_known_contacts_need_no_import() {
 fn what_gains_nothing_by_company_is_written_singly() {
     let alone = [Case::known(0).removing(&[37])];
     assert_eq!(shape(&plan(&alone, 0.0)), (1, 0, 0, 0));
-    let two_on_three_lists = [
-        Case::known(0).removing(&[1, 2, 3]),
-        Case::known(1).removing(&[1, 2, 3]),
-    ];
+    let two_on_three_lists =
+        [Case::known(0).removing(&[1, 2, 3]), Case::known(1).removing(&[1, 2, 3])];
     assert_eq!(shape(&plan(&two_on_three_lists, 0.0)), (2, 0, 0, 0));
     let three_on_one = [0, 1, 2].map(|number| Case::known(number).removing(&[1]));
     assert_eq!(shape(&plan(&three_on_one, 0.0)), (0, 0, 0, 1));
@@ -207,19 +159,14 @@ fn what_gains_nothing_by_company_is_written_singly() {
 #[test]
 fn nothing_that_an_import_cannot_say_is_in_one() {
     let many = (0..500).map(|number| Case::known(number).setting());
-    let mut special: Vec<Case> = (500..508)
-        .map(|number| Case::known(number).setting())
-        .collect();
+    let mut special: Vec<Case> = (500..508).map(|number| Case::known(number).setting()).collect();
     special[0].change.clear.insert(name("OLD"));
     special[1].change.email = Some(email(9000));
     special[2].change.ext_id = Some("x".into());
     special[3].change.email_opt_out = true;
     special[4].change.sms_opt_out = true;
     special[5].change.is_blacklisted = true;
-    special[6]
-        .change
-        .set
-        .insert(name("TAGS"), AttributeValue::List(vec!["a".into()]));
+    special[6].change.set.insert(name("TAGS"), AttributeValue::List(vec!["a".into()]));
     special[7].before.as_mut().unwrap().sms_blacklisted = true;
     let cases: Vec<Case> = many.chain(special).collect();
     let plan = plan(&cases, 1.0);
@@ -288,9 +235,7 @@ impl Account {
             assert!(!lists.is_empty());
             for index in rows {
                 let Case { before, change } = &cases[*index];
-                let email = before
-                    .as_ref()
-                    .map_or(&change.email, |contact| &contact.email);
+                let email = before.as_ref().map_or(&change.email, |contact| &contact.email);
                 assert!(email.is_some() && !change.email_opt_out);
                 let contact = account.0[*index].get_or_insert_default();
                 contact.email.clone_from(email);
@@ -311,17 +256,12 @@ impl Account {
         for call in calls {
             assert!((1..=MAX_LIST_MEMBERS).contains(&call.members.len()));
             for index in &call.members {
-                let contact = self.0[*index]
-                    .as_mut()
-                    .expect("only contacts that exist are moved");
+                let contact = self.0[*index].as_mut().expect("only contacts that exist are moved");
                 match call.by {
                     By::Id => assert!(contact.id > 0),
                     By::Email => assert!(contact.email.is_some()),
                 }
-                assert!(
-                    act(&mut contact.lists, call.list),
-                    "each membership is moved once"
-                );
+                assert!(act(&mut contact.lists, call.list), "each membership is moved once");
             }
         }
     }

@@ -78,8 +78,7 @@ impl ContactWrite {
     pub(super) fn updating(&self) -> WriteBody<'_> {
         let mut body = self.common();
         if let Some(email) = &self.email {
-            body.attributes
-                .insert("EMAIL", WrittenValue::Address(email));
+            body.attributes.insert("EMAIL", WrittenValue::Address(email));
         }
         body.unlink_list_ids = Some(&self.unlink_list_ids).filter(|lists| !lists.is_empty());
         body
@@ -141,14 +140,9 @@ pub(super) fn contact(answer: &Value) -> Option<BrevoContact> {
     let flag = |name: &str| field(name).is_some_and(|value| *value != Value::Bool(false));
     let lists = |name: &str| {
         let ids = field(name).and_then(Value::as_array).into_iter().flatten();
-        ids.filter_map(Value::as_i64)
-            .map(ListId)
-            .collect::<BTreeSet<_>>()
+        ids.filter_map(Value::as_i64).map(ListId).collect::<BTreeSet<_>>()
     };
-    let held = field("attributes")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
+    let held = field("attributes").and_then(Value::as_object).into_iter().flatten();
     let attributes: BTreeMap<AttributeName, AttributeValue> = held
         .filter_map(|(name, value)| Some((name.parse().ok()?, attribute_value(value.clone())?)))
         .collect();
@@ -179,9 +173,9 @@ fn attribute_value(value: Value) -> Option<AttributeValue> {
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(AttributeValue::Text(text)),
         Value::Array(items) if items.is_empty() => None,
-        Value::Array(items) => Some(AttributeValue::List(
-            items.into_iter().map(option_text).collect(),
-        )),
+        Value::Array(items) => {
+            Some(AttributeValue::List(items.into_iter().map(option_text).collect()))
+        }
         object @ Value::Object(_) => Some(AttributeValue::Text(object.to_string())),
     }
 }
@@ -221,10 +215,7 @@ impl Account {
     /// The name of the marketing plan, if Brevo tells it.
     pub fn marketing_plan(&self) -> Option<&str> {
         let is_marketing = |plan: &&PlanVertical| plan.plan_category == "Marketing";
-        self.plan_verticals
-            .iter()
-            .find(is_marketing)
-            .map(|plan| plan.name.as_str())
+        self.plan_verticals.iter().find(is_marketing).map(|plan| plan.name.as_str())
     }
 }
 
@@ -401,22 +392,10 @@ mod tests {
         assert_eq!(value("SEATS"), Some(AttributeValue::Integer(3)));
         assert_eq!(value("MRR"), Some(AttributeValue::Float(1.5)));
         assert_eq!(value("GONE"), None);
-        assert_eq!(
-            value("TAGS"),
-            Some(AttributeValue::List(vec!["x".into(), "y".into()]))
-        );
-        assert_eq!(
-            contact.modified_at.unwrap().to_string(),
-            "2026-11-20T16:03:11Z"
-        );
+        assert_eq!(value("TAGS"), Some(AttributeValue::List(vec!["x".into(), "y".into()])));
+        assert_eq!(contact.modified_at.unwrap().to_string(), "2026-11-20T16:03:11Z");
         let smallest = super::contact(&json!({"id": 8})).unwrap();
-        assert_eq!(
-            smallest,
-            BrevoContact {
-                id: 8,
-                ..BrevoContact::default()
-            }
-        );
+        assert_eq!(smallest, BrevoContact { id: 8, ..BrevoContact::default() });
         assert!(super::contact(&json!({"email": "ann@example.com"})).is_none());
         let odd = json!({"id": 9, "smsBlacklisted": 1, "listIds": "none", "attributes": []});
         assert!(super::contact(&odd).unwrap().sms_blacklisted);

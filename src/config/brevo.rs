@@ -52,11 +52,8 @@ pub enum RateTier {
 }
 
 impl Choice for RateTier {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("general", Self::General),
-        ("advanced", Self::Advanced),
-        ("extended", Self::Extended),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("general", Self::General), ("advanced", Self::Advanced), ("extended", Self::Extended)];
 }
 
 /// What happens to a contact that others deleted in Brevo.

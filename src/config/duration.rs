@@ -25,9 +25,7 @@ impl Setting for Option<Duration> {
         if is_off(text) {
             return Ok(None);
         }
-        Duration::parse(text)
-            .map(Some)
-            .map_err(|help| format!("{help}; or `off`"))
+        Duration::parse(text).map(Some).map_err(|help| format!("{help}; or `off`"))
     }
 }
 
@@ -42,9 +40,7 @@ fn parse(text: &str) -> Option<Duration> {
     loop {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, behind) = rest.split_at(digits);
-        let letters = behind
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(behind.len());
+        let letters = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(letters);
         let unit = match unit {
             "s" => 1,
@@ -99,10 +95,7 @@ mod tests {
     fn off_and_false_are_the_same() {
         assert_eq!(Option::<Duration>::parse("off"), Ok(None));
         assert_eq!(Option::<Duration>::parse("False"), Ok(None));
-        assert_eq!(
-            Option::<Duration>::parse("1s"),
-            Ok(Some(Duration::from_secs(1)))
-        );
+        assert_eq!(Option::<Duration>::parse("1s"), Ok(Some(Duration::from_secs(1))));
         assert!(Option::<Duration>::parse("true").is_err());
     }
 }

@@ -30,14 +30,7 @@ impl Problem {
     /// A problem of the file as a whole.
     pub(super) fn of_file(file: &Path, message: String, help: String) -> Self {
         let file = file.display().to_string();
-        Self {
-            message,
-            file,
-            line: None,
-            column: None,
-            help: Some(help),
-            excerpt: None,
-        }
+        Self { message, file, line: None, column: None, help: Some(help), excerpt: None }
     }
 }
 
@@ -75,10 +68,9 @@ impl ConfigErrors {
                 "there is no such file".to_owned(),
                 "write one with `tajo init`, or name another with `--config FILE`",
             ),
-            io::ErrorKind::InvalidData => (
-                "it is not text in UTF-8".to_owned(),
-                "save it again with that encoding",
-            ),
+            io::ErrorKind::InvalidData => {
+                ("it is not text in UTF-8".to_owned(), "save it again with that encoding")
+            }
             _ => (error.to_string(), "see that this user may read it"),
         };
         let message = format!("the configuration cannot be read: {reason}");

@@ -28,11 +28,8 @@ impl Excerpt {
     /// which words are secrets cannot be told.
     pub(super) fn of_broken_text(source: &str, span: Span) -> Option<Self> {
         let words = words(line_of(source, span)?);
-        let is_hidden = |at: Position| {
-            words
-                .iter()
-                .any(|(from, to)| (*from..*to).contains(&at.column))
-        };
+        let is_hidden =
+            |at: Position| words.iter().any(|(from, to)| (*from..*to).contains(&at.column));
         Self::build(source, span, &is_hidden)
     }
 
@@ -40,10 +37,7 @@ impl Excerpt {
         let (mut text, mut marked) = (String::new(), Vec::new());
         let (mut length, mut was_hidden) = (0, false);
         for (column, character) in (1u32..).zip(line_of(source, span)?.chars()) {
-            let at = Position {
-                line: span.start.line,
-                column,
-            };
+            let at = Position { line: span.start.line, column };
             let hides = is_hidden(at);
             if !(hides && was_hidden) {
                 text.push(match character {
@@ -63,11 +57,7 @@ impl Excerpt {
         }
         let indent = marked.first().copied().unwrap_or(length);
         let width = marked.last().map_or(1, |last| last - indent + 1);
-        Some(Self {
-            text: text.trim_end().to_owned(),
-            indent,
-            width,
-        })
+        Some(Self { text: text.trim_end().to_owned(), indent, width })
     }
 
     /// Writes the lines below ` --> file:line:column`.
@@ -75,18 +65,12 @@ impl Excerpt {
         let number = line.to_string();
         let gutter = " ".repeat(number.len());
         let (indent, mark) = (" ".repeat(self.indent), "^".repeat(self.width));
-        write!(
-            f,
-            "\n{gutter} |\n{number} | {}\n{gutter} | {indent}{mark}",
-            self.text
-        )
+        write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | {indent}{mark}", self.text)
     }
 }
 
 fn line_of(source: &str, span: Span) -> Option<&str> {
-    source
-        .lines()
-        .nth(usize::try_from(span.start.line.checked_sub(1)?).ok()?)
+    source.lines().nth(usize::try_from(span.start.line.checked_sub(1)?).ok()?)
 }
 
 /// The columns of words that are not keys, each from its first to the one after its last.

@@ -45,24 +45,16 @@ fn walk(
 ) {
     match &mut node.value {
         Value::Absent | Value::Broken => {}
-        Value::List(items) => items
-            .iter_mut()
-            .for_each(|i| walk(i, environment, on_failure)),
+        Value::List(items) => items.iter_mut().for_each(|i| walk(i, environment, on_failure)),
         Value::Map(entries) => {
-            entries
-                .iter_mut()
-                .for_each(|e| walk(&mut e.node, environment, on_failure));
+            entries.iter_mut().for_each(|e| walk(&mut e.node, environment, on_failure));
         }
         Value::Scalar(scalar) if !scalar.text.contains("${") => {}
         Value::Scalar(scalar) => {
             node.value = match expand_text(&scalar.text, environment) {
                 Ok(text) => {
                     let unexpanded = Some(std::mem::take(&mut scalar.text));
-                    Value::Scalar(Scalar {
-                        text,
-                        unexpanded,
-                        is_plain: false,
-                    })
+                    Value::Scalar(Scalar { text, unexpanded, is_plain: false })
                 }
                 Err(failures) => on_failure(node.span, failures),
             };
@@ -92,31 +84,19 @@ fn expand_text(text: &str, environment: &Environment<'_>) -> Result<String, Vec<
         let Some((reference, behind)) = after.split_once('}') else {
             let message = "`${` has no closing `}`".to_owned();
             let help = FORMS.to_owned();
-            failures.push(Failure {
-                reference: "${".to_owned(),
-                message,
-                help,
-            });
+            failures.push(Failure { reference: "${".to_owned(), message, help });
             return Err(failures);
         };
         match value_of(reference, environment) {
             Ok(value) => expanded.push_str(&value),
             Err((message, help)) => {
-                failures.push(Failure {
-                    reference: format!("${{{reference}}}"),
-                    message,
-                    help,
-                });
+                failures.push(Failure { reference: format!("${{{reference}}}"), message, help });
             }
         }
         rest = behind;
     }
     expanded.push_str(rest);
-    if failures.is_empty() {
-        Ok(expanded)
-    } else {
-        Err(failures)
-    }
+    if failures.is_empty() { Ok(expanded) } else { Err(failures) }
 }
 
 /// The value of what stands between `${` and `}`, or a message and help.
@@ -130,10 +110,7 @@ fn value_of(reference: &str, environment: &Environment<'_>) -> Result<String, (S
     };
     if !is_name(name) || default.is_some_and(|default| default.contains("${")) {
         // What stands here may be a secret that was put into braces, so it is not repeated.
-        return Err((
-            "`${…}` does not hold the name of a variable".to_owned(),
-            FORMS.to_owned(),
-        ));
+        return Err(("`${…}` does not hold the name of a variable".to_owned(), FORMS.to_owned()));
     }
     let value = (environment.variables)(name);
     match (value, default) {
@@ -158,10 +135,7 @@ fn content_of(path: &str, folder: &Path) -> Result<String, (String, String)> {
                 _ => error.to_string(),
             };
             let message = format!("the file `{}` cannot be read: {reason}", full.display());
-            Err((
-                message,
-                "the path is relative to the configuration's folder".to_owned(),
-            ))
+            Err((message, "the path is relative to the configuration's folder".to_owned()))
         }
     }
 }
@@ -175,27 +149,15 @@ fn is_name(name: &str) -> bool {
 fn locate(source: &str, span: Span, needle: &str) -> Option<Span> {
     let lines = (1u32..).zip(source.lines());
     let within = |line: u32| (span.start.line..=span.end.line).contains(&line);
-    lines
-        .filter(|(line, _)| within(*line))
-        .find_map(|(line, text)| {
-            let skipped = if line == span.start.line {
-                span.start.column - 1
-            } else {
-                0
-            };
-            let begin = text.char_indices().nth(usize::try_from(skipped).ok()?)?.0;
-            let found = begin + text.get(begin..)?.find(needle)?;
-            let column = 1 + u32::try_from(text.get(..found)?.chars().count()).ok()?;
-            let width = u32::try_from(needle.chars().count()).ok()?;
-            let start = Position { line, column };
-            Some(Span {
-                start,
-                end: Position {
-                    line,
-                    column: column + width,
-                },
-            })
-        })
+    lines.filter(|(line, _)| within(*line)).find_map(|(line, text)| {
+        let skipped = if line == span.start.line { span.start.column - 1 } else { 0 };
+        let begin = text.char_indices().nth(usize::try_from(skipped).ok()?)?.0;
+        let found = begin + text.get(begin..)?.find(needle)?;
+        let column = 1 + u32::try_from(text.get(..found)?.chars().count()).ok()?;
+        let width = u32::try_from(needle.chars().count()).ok()?;
+        let start = Position { line, column };
+        Some(Span { start, end: Position { line, column: column + width } })
+    })
 }
 
 #[cfg(test)]
@@ -211,10 +173,7 @@ mod tests {
                 "NESTED" => Some("${NAME}".to_owned()),
                 _ => None,
             };
-            let environment = Environment {
-                variables: &variables,
-                folder: Path::new("."),
-            };
+            let environment = Environment { variables: &variables, folder: Path::new(".") };
             let found = expand_text(text, &environment).map_err(|failures| {
                 let messages: Vec<String> = failures.into_iter().map(|f| f.message).collect();
                 messages.join("; ")
@@ -231,23 +190,11 @@ mod tests {
         case("${NESTED}", Ok("${NAME}"));
         case("$${NAME} costs $5 or $$", Ok("${NAME} costs $5 or $$"));
         case("$NAME", Ok("$NAME"));
-        case(
-            "${A} ${B}",
-            Err("the variable `A` is not set; the variable `B` is not set"),
-        );
+        case("${A} ${B}", Err("the variable `A` is not set; the variable `B` is not set"));
         case("${NAME", Err("`${` has no closing `}`"));
         case("${}", Err("`${…}` does not hold the name of a variable"));
-        case(
-            "${sk-live}",
-            Err("`${…}` does not hold the name of a variable"),
-        );
-        case(
-            "${A:-${NAME}}",
-            Err("`${…}` does not hold the name of a variable"),
-        );
-        case(
-            "${file:no/such}",
-            Err("the file `./no/such` cannot be read: there is no such file"),
-        );
+        case("${sk-live}", Err("`${…}` does not hold the name of a variable"));
+        case("${A:-${NAME}}", Err("`${…}` does not hold the name of a variable"));
+        case("${file:no/such}", Err("the file `./no/such` cannot be read: there is no such file"));
     }
 }

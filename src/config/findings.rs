@@ -26,11 +26,7 @@ impl Findings {
     /// Notes something wrong at `span`, or (none) with the file as a whole. The message must hold
     /// no value that could be secret.
     pub(super) fn add(&self, span: impl Into<Option<Span>>, message: String, help: Option<String>) {
-        let finding = Finding {
-            span: span.into(),
-            message,
-            help,
-        };
+        let finding = Finding { span: span.into(), message, help };
         let mut found = self.found.borrow_mut();
         if !found.contains(&finding) {
             found.push(finding);
@@ -50,22 +46,14 @@ impl Findings {
     pub(super) fn into_errors(self, file: &Path, text: &str, tree: &Tree) -> ConfigErrors {
         let shown = self.shown.into_inner();
         // INVARIANT: an excerpt shows a value only if a reader took it for something not secret.
-        let hidden: Vec<Span> = tree
-            .opaque
-            .iter()
-            .copied()
-            .filter(|span| !shown.contains(span))
-            .collect();
-        problems(self.found.into_inner(), file, |span| {
-            Excerpt::of_tree(text, span, &hidden)
-        })
+        let hidden: Vec<Span> =
+            tree.opaque.iter().copied().filter(|span| !shown.contains(span)).collect();
+        problems(self.found.into_inner(), file, |span| Excerpt::of_tree(text, span, &hidden))
     }
 
     /// The problem of a text that is not YAML.
     pub(super) fn into_syntax_errors(self, file: &Path, text: &str) -> ConfigErrors {
-        problems(self.found.into_inner(), file, |span| {
-            Excerpt::of_broken_text(text, span)
-        })
+        problems(self.found.into_inner(), file, |span| Excerpt::of_broken_text(text, span))
     }
 }
 

@@ -28,10 +28,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Guards> {
         percent: bounds.get::<Percent>("percent")?.0,
     };
     bounds.finish();
-    let guards = Guards {
-        max_change,
-        allow_resubscribe: section.get("allow_resubscribe")?,
-    };
+    let guards = Guards { max_change, allow_resubscribe: section.get("allow_resubscribe")? };
     section.finish();
     Some(guards)
 }

@@ -69,11 +69,7 @@ pub struct Intercom {
 impl Intercom {
     /// The level to log at: `debug: true` raises a lower one to `debug`.
     pub fn effective_log_level(&self) -> LogLevel {
-        if self.debug {
-            self.log_level.max(LogLevel::Debug)
-        } else {
-            self.log_level
-        }
+        if self.debug { self.log_level.max(LogLevel::Debug) } else { self.log_level }
     }
 }
 
@@ -142,11 +138,8 @@ impl Plan {
 }
 
 impl Choice for Plan {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("starter", Self::Starter),
-        ("pro", Self::Pro),
-        ("premium", Self::Premium),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("starter", Self::Starter), ("pro", Self::Pro), ("premium", Self::Premium)];
 }
 
 /// Which way records flow. Opt-outs have their own setting.
@@ -259,15 +252,9 @@ pub(super) fn read(
         on_delete: section.get("on_delete")?,
         on_archive: section.get("on_archive")?,
         on_merge: section.get("on_merge")?,
-        lists: lists
-            .into_values()
-            .into_iter()
-            .map(|(name, id)| (name, id.0))
-            .collect(),
+        lists: lists.into_values().into_iter().map(|(name, id)| (name, id.0)).collect(),
         field_mapping: merged(section.free_map("field_mapping"), outer_mapping, &section),
-        phone_region: section
-            .find::<PhoneRegion>("phone_region")
-            .map(|region| region.0),
+        phone_region: section.find::<PhoneRegion>("phone_region").map(|region| region.0),
         debug: section.get("debug")?,
         log_level: section.get("log_level")?,
         log_webhooks: section.get("log_webhooks")?,
@@ -318,9 +305,7 @@ struct ApiVersion(String);
 
 impl Setting for ApiVersion {
     fn parse(text: &str) -> Result<Self, String> {
-        let minor = text
-            .strip_prefix("2.")
-            .and_then(|minor| minor.parse::<u32>().ok());
+        let minor = text.strip_prefix("2.").and_then(|minor| minor.parse::<u32>().ok());
         match minor {
             Some(11..=16) => Ok(Self(text.to_owned())),
             _ => Err("versions from `2.11` to `2.16` are understood".to_owned()),

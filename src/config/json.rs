@@ -10,10 +10,9 @@ pub(super) fn json_of(node: &Node) -> Json {
     match &node.value {
         Value::Absent | Value::Broken => Json::Null,
         Value::List(items) => items.iter().map(json_of).collect(),
-        Value::Map(entries) => entries
-            .iter()
-            .map(|entry| (entry.key.clone(), json_of(&entry.node)))
-            .collect(),
+        Value::Map(entries) => {
+            entries.iter().map(|entry| (entry.key.clone(), json_of(&entry.node))).collect()
+        }
         Value::Scalar(Scalar { text, is_plain, .. }) => match plain_json(text) {
             Some(json) if *is_plain => json,
             _ => Json::String(text.clone()),
@@ -31,10 +30,7 @@ fn plain_json(text: &str) -> Option<Json> {
         return Some(Json::from(whole));
     }
     let looks_like_a_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-    let float = text
-        .parse()
-        .ok()
-        .filter(|_| looks_like_a_number)
-        .and_then(serde_json::Number::from_f64);
+    let float =
+        text.parse().ok().filter(|_| looks_like_a_number).and_then(serde_json::Number::from_f64);
     float.map(Json::Number)
 }

@@ -100,10 +100,7 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigErrors> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let environment = Environment {
-            variables: env,
-            folder: root::folder(path),
-        };
+        let environment = Environment { variables: env, folder: root::folder(path) };
         let findings = Findings::default();
 
         let Some(mut tree) = tree::parse(text, &findings) else {

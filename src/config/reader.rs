@@ -37,10 +37,7 @@ pub(super) struct FreeMap<K, V> {
 impl<K: Ord, V> FreeMap<K, V> {
     /// The values alone.
     pub(super) fn into_values(self) -> BTreeMap<K, V> {
-        self.entries
-            .into_iter()
-            .map(|(key, (value, _))| (key, value))
-            .collect()
+        self.entries.into_iter().map(|(key, (value, _))| (key, value)).collect()
     }
 }
 
@@ -55,10 +52,7 @@ impl<'a> Section<'a> {
             findings,
             known: Vec::new(),
         };
-        Self {
-            file: section.checked_map(file, "the configuration"),
-            ..section
-        }
+        Self { file: section.checked_map(file, "the configuration"), ..section }
     }
 
     /// A section within this one.
@@ -77,14 +71,9 @@ impl<'a> Section<'a> {
 
     /// A value that must be there: the file's, else the default.
     pub(super) fn get<T: Setting>(&mut self, key: &'static str) -> Option<T> {
-        let given = self
-            .in_file(key)
-            .and_then(|entry| self.parse(entry, &self.path_of(key)));
+        let given = self.in_file(key).and_then(|entry| self.parse(entry, &self.path_of(key)));
         given.or_else(|| {
-            let default = self
-                .in_defaults(key)
-                .and_then(text_of)
-                .map(|text| T::parse(&text));
+            let default = self.in_defaults(key).and_then(text_of).map(|text| T::parse(&text));
             if !matches!(default, Some(Ok(_))) {
                 let message = format!("the built-in default of `{}` is broken", self.path_of(key));
                 self.findings.add(None, message, None);
@@ -103,11 +92,7 @@ impl<'a> Section<'a> {
             Some(entry) => self.parse(entry, &self.path_of(key)),
             None => {
                 let text = self.in_defaults(key).and_then(text_of)?;
-                if text.is_empty() {
-                    None
-                } else {
-                    T::parse(&text).ok()
-                }
+                if text.is_empty() { None } else { T::parse(&text).ok() }
             }
         }
     }
@@ -179,10 +164,7 @@ impl<'a> Section<'a> {
                 (Ok(_), None) => {}
             }
         }
-        FreeMap {
-            is_from_file,
-            entries,
-        }
+        FreeMap { is_from_file, entries }
     }
 
     /// A map of anything, as JSON.
@@ -193,10 +175,7 @@ impl<'a> Section<'a> {
             None => self.in_defaults(key),
         };
         let entries = node.map(Node::entries).unwrap_or_default();
-        entries
-            .iter()
-            .map(|entry| (entry.key.clone(), json::json_of(&entry.node)))
-            .collect()
+        entries.iter().map(|entry| (entry.key.clone(), json::json_of(&entry.node))).collect()
     }
 
     /// Notes something that no single read can tell.
@@ -209,8 +188,7 @@ impl<'a> Section<'a> {
         for entry in self.file.map(Node::entries).unwrap_or_default() {
             if !self.known.contains(&entry.key.as_str()) {
                 let message = format!("unknown key `{}`", entry.key);
-                self.findings
-                    .add(entry.key_span, message, Some(self.help_for(&entry.key)));
+                self.findings.add(entry.key_span, message, Some(self.help_for(&entry.key)));
             }
         }
     }
@@ -224,19 +202,14 @@ impl<'a> Section<'a> {
         }
         match suggestion::nearest(key, &self.known) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!(
-                "the keys here are {}",
-                suggestion::enumerate(self.known.iter().copied())
-            ),
+            None => {
+                format!("the keys here are {}", suggestion::enumerate(self.known.iter().copied()))
+            }
         }
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The entry of the file, unless it is absent or its problem was noted already.
@@ -257,10 +230,7 @@ impl<'a> Section<'a> {
             Value::Scalar(scalar) => &scalar.text,
             _ => "",
         });
-        let help = result
-            .as_ref()
-            .err()
-            .map_or("write a single value", String::as_str);
+        let help = result.as_ref().err().map_or("write a single value", String::as_str);
         let scalar = self.checked_scalar(entry, path, help)?;
         let may_be_shown = T::may_be_shown(&scalar.text);
         if may_be_shown {
@@ -273,8 +243,7 @@ impl<'a> Section<'a> {
                 (Some(written), true) => format!("`{path}` cannot have the value of `{written}`"),
                 (None, true) => format!("`{path}` cannot be `{}`", shortened(&scalar.text)),
             };
-            self.findings
-                .add(entry.node.span, message, Some(help.clone()));
+            self.findings.add(entry.node.span, message, Some(help.clone()));
         }
         result.ok()
     }
@@ -287,11 +256,7 @@ impl<'a> Section<'a> {
             Value::List(_) => "must be a single value, not a list",
             Value::Map(_) => "must be a single value, not a section",
         };
-        self.findings.add(
-            entry.key_span,
-            format!("`{path}` {kind}"),
-            Some(help.to_owned()),
-        );
+        self.findings.add(entry.key_span, format!("`{path}` {kind}"), Some(help.to_owned()));
         None
     }
 
@@ -328,12 +293,7 @@ fn home_of(defaults: &Node, key: &str) -> Option<String> {
                 homes.push(path.to_owned());
             }
             let separator = if path.is_empty() { "" } else { "." };
-            search(
-                &entry.node,
-                &format!("{path}{separator}{}", entry.key),
-                key,
-                homes,
-            );
+            search(&entry.node, &format!("{path}{separator}{}", entry.key), key, homes);
         }
     }
     let mut homes = Vec::new();
@@ -345,10 +305,7 @@ fn home_of(defaults: &Node, key: &str) -> Option<String> {
 }
 
 fn shortened(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match clean.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", clean.get(..end).unwrap_or_default()),
         None => clean,

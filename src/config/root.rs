@@ -26,11 +26,7 @@ pub(super) fn root(file: &Path) -> PathBuf {
 
 /// A path as the program opens it. One below `.` stays short.
 pub(super) fn resolve(root: &Path, path: &Path) -> PathBuf {
-    if root == Path::new(".") {
-        path.to_owned()
-    } else {
-        root.join(path)
-    }
+    if root == Path::new(".") { path.to_owned() } else { root.join(path) }
 }
 
 fn is_called_config(file: &Path) -> bool {
@@ -48,20 +44,12 @@ mod tests {
         fn case(file: &str, expected_root: &str, scripts: &str) {
             let root = root(Path::new(file));
             assert_eq!(root, Path::new(expected_root), "{file}");
-            assert_eq!(
-                resolve(&root, Path::new("scripts")),
-                Path::new(scripts),
-                "{file}"
-            );
+            assert_eq!(resolve(&root, Path::new("scripts")), Path::new(scripts), "{file}");
         }
         case("config/tajo.yaml", ".", "scripts");
         case("./config/tajo.yaml", ".", "scripts");
         case("other/config/tajo.yaml", "other", "other/scripts");
-        case(
-            "/srv/shop/config/tajo.yaml",
-            "/srv/shop",
-            "/srv/shop/scripts",
-        );
+        case("/srv/shop/config/tajo.yaml", "/srv/shop", "/srv/shop/scripts");
         case("/etc/tajo.yaml", "/etc", "/etc/scripts");
         case("tajo.yaml", ".", "scripts");
         assert_eq!(

@@ -31,14 +31,7 @@ pub struct Scripts {
 /// Of `settings` only the keys: a value may have come from a variable that is secret.
 impl fmt::Debug for Scripts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            dir,
-            require_tests,
-            on_change,
-            canary,
-            settings,
-            limits,
-        } = self;
+        let Self { dir, require_tests, on_change, canary, settings, limits } = self;
         f.debug_struct("Scripts")
             .field("dir", dir)
             .field("require_tests", require_tests)
@@ -60,10 +53,8 @@ pub enum OnChange {
 }
 
 impl Choice for OnChange {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("reapply", Self::Reapply),
-        ("new_records", Self::NewRecords),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("reapply", Self::Reapply), ("new_records", Self::NewRecords)];
 }
 
 /// How a new rule set starts.

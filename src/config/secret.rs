@@ -28,9 +28,7 @@ mod tests {
     fn secrets_are_trimmed_and_single_words() {
         fn case(text: &str, expected: Result<Option<&str>, ()>) {
             let found = parse(text).map_err(|_| ());
-            let found = found
-                .as_ref()
-                .map(|s| s.as_ref().map(|s| s.expose_secret()));
+            let found = found.as_ref().map(|s| s.as_ref().map(|s| s.expose_secret()));
             assert_eq!(found, expected.as_ref().map(|s| *s), "{text:?}");
         }
         case("abc", Ok(Some("abc")));

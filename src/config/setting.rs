@@ -30,15 +30,10 @@ pub(super) trait Choice: Copy + 'static {
 
 impl<T: Choice> Setting for T {
     fn parse(text: &str) -> Result<Self, String> {
-        let found = T::WORDS
-            .iter()
-            .find(|(word, _)| word.eq_ignore_ascii_case(text));
+        let found = T::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
         found.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-            let allowed = format!(
-                "allowed are {}",
-                suggestion::enumerate(words.iter().copied())
-            );
+            let allowed = format!("allowed are {}", suggestion::enumerate(words.iter().copied()));
             match suggestion::nearest(text, &words) {
                 Some(word) => format!("did you mean `{word}`? {allowed}"),
                 None => allowed,
@@ -125,12 +120,7 @@ pub(super) struct Percent(pub(super) f64);
 impl Setting for Percent {
     fn parse(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix('%').unwrap_or(text).trim_end();
-        let share = number
-            .parse()
-            .ok()
-            .filter(|share| (0.0..=100.0).contains(share));
-        share
-            .map(Self)
-            .ok_or_else(|| "write a number from 0 to 100".to_owned())
+        let share = number.parse().ok().filter(|share| (0.0..=100.0).contains(share));
+        share.map(Self).ok_or_else(|| "write a number from 0 to 100".to_owned())
     }
 }

@@ -51,10 +51,7 @@ pub(super) fn read(mut section: Section<'_>, root: &Path) -> Option<Store> {
         StoreUrl::Sqlite(path) => StoreUrl::Sqlite(resolve(root, &path)),
         postgres @ StoreUrl::Postgres(_) => postgres,
     };
-    let store = Store {
-        url,
-        retention: section.get("retention")?,
-    };
+    let store = Store { url, retention: section.get("retention")? };
     section.finish();
     Some(store)
 }

@@ -12,17 +12,14 @@ pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
             let likeness = |candidate| strsim::jaro_winkler(&word, candidate);
             a.cmp(b).then(likeness(right).total_cmp(&likeness(left)))
         });
-    misspelt
-        .map(|(_, candidate)| candidate)
-        .or_else(|| shortened(&word, candidates))
+    misspelt.map(|(_, candidate)| candidate).or_else(|| shortened(&word, candidates))
 }
 
 /// The only candidate of which `word` is a part, such as `token` of `admin_token`.
 fn shortened<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let is_part = |whole: &str, part: &str| whole.split('_').any(|piece| piece == part);
-    let mut found = candidates
-        .iter()
-        .filter(|candidate| is_part(candidate, word) || is_part(word, candidate));
+    let mut found =
+        candidates.iter().filter(|candidate| is_part(candidate, word) || is_part(word, candidate));
     match (found.next(), found.next()) {
         (Some(only), None) => Some(only),
         _ => None,

@@ -39,16 +39,10 @@ fn all_variables(name: &str) -> Option<String> {
 fn an_empty_file_is_all_defaults() {
     let config = good("", &[]);
     assert_eq!(config.root, Path::new("."));
-    assert_eq!(
-        config.intercom.base_url.as_str(),
-        "https://api.intercom.io/"
-    );
+    assert_eq!(config.intercom.base_url.as_str(), "https://api.intercom.io/");
     assert_eq!(config.intercom.sync_every, Some(Duration::from_secs(900)));
     assert_eq!(config.intercom.lists["leads"], 37);
-    assert_eq!(
-        config.intercom.field_mapping["company.name"],
-        "COMPANY_NAME"
-    );
+    assert_eq!(config.intercom.field_mapping["company.name"], "COMPANY_NAME");
     assert_eq!(config.intercom.on_archive, OnGone::Release);
     assert_eq!(config.brevo.base_url.as_str(), "https://api.brevo.com/v3");
     assert_eq!(config.scripts.dir, Path::new("scripts"));
@@ -57,22 +51,10 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert!(matches!(&config.store.url, StoreUrl::Sqlite(p) if p == Path::new("data/tajo.db")));
     assert_eq!(config.store.retention, Duration::from_secs(30 * 86_400));
-    assert_eq!(
-        config.guards.max_change,
-        MaxChange {
-            contacts: 20,
-            percent: 1.0
-        }
-    );
+    assert_eq!(config.guards.max_change, MaxChange { contacts: 20, percent: 1.0 });
     assert!(config.intercom.access_token.is_none() && config.brevo.api_key.is_none());
-    assert_eq!(
-        format!("{config:?}"),
-        format!("{:?}", good("# nothing\n", &[]))
-    );
-    assert_eq!(
-        format!("{config:?}"),
-        format!("{:?}", good("scripts:\nstore: ~\n", &[]))
-    );
+    assert_eq!(format!("{config:?}"), format!("{:?}", good("# nothing\n", &[])));
+    assert_eq!(format!("{config:?}"), format!("{:?}", good("scripts:\nstore: ~\n", &[])));
 }
 
 #[test]
@@ -82,10 +64,7 @@ fn the_defaults_as_a_file_are_the_same_as_no_file() {
     assert_eq!(format!("{from_file:?}"), format!("{from_nothing:?}"));
     let token = from_nothing.intercom.access_token.unwrap();
     assert_eq!(token.expose_secret(), "value-of-INTERCOM_ACCESS_TOKEN");
-    assert_eq!(
-        from_file.server.admin_token.unwrap().expose_secret(),
-        "value-of-TAJO_ADMIN_TOKEN"
-    );
+    assert_eq!(from_file.server.admin_token.unwrap().expose_secret(), "value-of-TAJO_ADMIN_TOKEN");
 }
 
 #[test]
@@ -113,10 +92,7 @@ error: `connectors.brevo.api_key` is not set
     );
     let set = [("INTERCOM_ACCESS_TOKEN", "a"), ("BREVO_API_KEY", "b")];
     assert!(good(STARTER, &set).missing_for_service().is_empty());
-    let off = good(
-        "connectors: {intercom: {enabled: false}}",
-        &[("BREVO_API_KEY", "b")],
-    );
+    let off = good("connectors: {intercom: {enabled: false}}", &[("BREVO_API_KEY", "b")]);
     assert!(off.missing_for_service().is_empty());
 }
 
@@ -154,10 +130,7 @@ field_mapping:
             ("BREVO_API_KEY", "key"),
         ],
     );
-    assert_eq!(
-        config.intercom.access_token.unwrap().expose_secret(),
-        "token"
-    );
+    assert_eq!(config.intercom.access_token.unwrap().expose_secret(), "token");
     assert_eq!(config.intercom.client_id.as_deref(), Some("id"));
     assert!(!config.intercom.sync.tags && config.intercom.sync.contacts);
     assert_eq!(config.intercom.log_level, LogLevel::Debug);
@@ -199,26 +172,15 @@ guards: { max_change: { percent: 2.5% } }
     let intercom = &config.intercom;
     assert!(!intercom.enabled);
     assert_eq!(intercom.base_url.as_str(), "https://api.eu.intercom.io/");
-    assert_eq!(
-        (intercom.sync_every, intercom.full_sync_every),
-        (None, None)
-    );
+    assert_eq!((intercom.sync_every, intercom.full_sync_every), (None, None));
     assert_eq!(intercom.api_version, "2.14");
     assert_eq!(intercom.phone_region.as_deref(), Some("TH"));
     let lists = BTreeMap::from([("leads".to_owned(), 7), ("vip".to_owned(), 41)]);
     assert_eq!(intercom.lists, lists);
     assert_eq!(intercom.effective_log_level(), LogLevel::Debug);
-    let names: Vec<&str> = config
-        .brevo
-        .attributes
-        .keys()
-        .map(|name| name.as_str())
-        .collect();
+    let names: Vec<&str> = config.brevo.attributes.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["COLORS", "PLAN_TIER"]);
-    assert_eq!(
-        config.brevo.read_back_every,
-        Some(Duration::from_secs(5_400))
-    );
+    assert_eq!(config.brevo.read_back_every, Some(Duration::from_secs(5_400)));
     assert_eq!(config.scripts.dir, Path::new("../rules"));
     assert_eq!(config.scripts.canary, Canary::Share(5.0));
     assert_eq!(config.scripts.limits.time, Duration::from_millis(500));
@@ -234,13 +196,7 @@ guards: { max_change: { percent: 2.5% } }
     assert_eq!(config.server.admin_address().port(), 9_998);
     let expected = PathBuf::from("/var/lib/tajo.db");
     assert!(matches!(&config.store.url, StoreUrl::Sqlite(path) if *path == expected));
-    assert_eq!(
-        config.guards.max_change,
-        MaxChange {
-            contacts: 20,
-            percent: 2.5
-        }
-    );
+    assert_eq!(config.guards.max_change, MaxChange { contacts: 20, percent: 2.5 });
 }
 
 #[test]
@@ -249,10 +205,7 @@ fn both_field_mappings_are_one() {
 connectors: { intercom: { field_mapping: { email: email, name: FULLNAME } } }
 field_mapping: { name: FULLNAME, phone: SMS }";
     let mapping = good(text, &[]).intercom.field_mapping;
-    assert_eq!(
-        mapping.keys().collect::<Vec<_>>(),
-        ["email", "name", "phone"]
-    );
+    assert_eq!(mapping.keys().collect::<Vec<_>>(), ["email", "name", "phone"]);
     let text = "
 connectors: { intercom: { field_mapping: { name: FULLNAME } } }
 field_mapping: { name: NAME }";
@@ -278,14 +231,8 @@ fn secrets_come_from_files_and_empty_ones_from_their_variables() {
         r#"connectors: { intercom: { access_token: "${file:token}" }, brevo: { api_key: "" } }"#;
     std::fs::write(&path, text).unwrap();
     let config = Config::load(&path, &all_variables).unwrap();
-    assert_eq!(
-        config.intercom.access_token.unwrap().expose_secret(),
-        "from-file"
-    );
-    assert_eq!(
-        config.brevo.api_key.unwrap().expose_secret(),
-        "value-of-BREVO_API_KEY"
-    );
+    assert_eq!(config.intercom.access_token.unwrap().expose_secret(), "from-file");
+    assert_eq!(config.brevo.api_key.unwrap().expose_secret(), "value-of-BREVO_API_KEY");
     assert_eq!(config.root, folder.path());
     assert_eq!(config.scripts.dir, folder.path().join("scripts"));
 }
@@ -312,9 +259,7 @@ scripts:
 server:
   listen: 0.0.0.0
 "#;
-    let found = parse(text, &[("TOKEN", "t"), ("REGION", "XX")])
-        .map(|_| ())
-        .unwrap_err();
+    let found = parse(text, &[("TOKEN", "t"), ("REGION", "XX")]).map(|_| ()).unwrap_err();
     insta::assert_snapshot!(found, @r##"
 error: unknown key `acess_token`
  --> config/tajo.yaml:4:5
@@ -437,10 +382,7 @@ error: `server.listen` lets other machines reach the API, and `server.admin_toke
  help: set the variable `TAJO_ADMIN_TOKEN`, or keep the API on this machine with `admin_listen: 127.0.0.1:8081`"
     );
     good(text, &[("TAJO_ADMIN_TOKEN", "t")]);
-    good(
-        "server: { listen: 0.0.0.0:8080, admin_listen: 127.0.0.1:8081 }",
-        &[],
-    );
+    good("server: { listen: 0.0.0.0:8080, admin_listen: 127.0.0.1:8081 }", &[]);
     assert!(parse("server: { admin_listen: 0.0.0.0:8081 }", &[]).is_err());
     assert!(parse("server: { admin_listen: 127.0.0.1:8080 }", &[]).is_err());
 }
@@ -502,27 +444,17 @@ fn deep_nesting_is_refused_or_read_without_harm() {
     let lines = |text: &str, depth: usize| text.repeat(depth);
     assert!(parse(&lines("[", 5_000), &[]).is_err());
     assert!(parse(&lines("- ", 5_000), &[]).is_err());
-    let deep = format!(
-        "scripts: {{ settings: {{ a: {}{} }} }}",
-        lines("[", 200),
-        lines("]", 200)
-    );
+    let deep = format!("scripts: {{ settings: {{ a: {}{} }} }}", lines("[", 200), lines("]", 200));
     good(&deep, &[]);
-    let laughs: Vec<String> = (1..20)
-        .map(|n| format!("    a{n}: &a{n} [*a{0}, *a{0}]", n - 1))
-        .collect();
-    let text = format!(
-        "scripts:\n  settings:\n    a0: &a0 lol\n{}",
-        laughs.join("\n")
-    );
+    let laughs: Vec<String> =
+        (1..20).map(|n| format!("    a{n}: &a{n} [*a{0}, *a{0}]", n - 1)).collect();
+    let text = format!("scripts:\n  settings:\n    a0: &a0 lol\n{}", laughs.join("\n"));
     assert!(bad(&text).starts_with("error: too much is repeated by aliases\n"));
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let found = Config::load(Path::new("no/such.yaml"), &all_variables)
-        .map(|_| ())
-        .unwrap_err();
+    let found = Config::load(Path::new("no/such.yaml"), &all_variables).map(|_| ()).unwrap_err();
     assert_eq!(
         found.to_string(),
         "\
@@ -550,10 +482,7 @@ fn no_text_shows_a_secret() {
         let shown = match parse(&text, &variables) {
             Ok(config) => format!("{config:?}"),
             Err(errors) => {
-                format!(
-                    "{errors}{errors:?}{}",
-                    serde_json::to_string(&errors).unwrap()
-                )
+                format!("{errors}{errors:?}{}", serde_json::to_string(&errors).unwrap())
             }
         };
         assert!(!shown.contains("0123"), "{text}\n{shown}");
@@ -593,9 +522,7 @@ fn no_text_shows_a_secret() {
 
 #[test]
 fn a_variable_that_holds_no_secret_is_named() {
-    let found = parse("", &[("BREVO_API_KEY", "two words")])
-        .map(|_| ())
-        .unwrap_err();
+    let found = parse("", &[("BREVO_API_KEY", "two words")]).map(|_| ()).unwrap_err();
     assert_eq!(
         found.to_string(),
         "\
@@ -610,10 +537,7 @@ fn fixed_keys() -> Vec<(usize, String)> {
     let (mut keys, mut free_below) = (Vec::new(), None);
     for (index, line) in DEFAULTS.lines().enumerate() {
         let content = line.trim_start();
-        let Some((key, _)) = content
-            .split_once(':')
-            .filter(|_| !content.starts_with('#'))
-        else {
+        let Some((key, _)) = content.split_once(':').filter(|_| !content.starts_with('#')) else {
             continue;
         };
         let indent = line.len() - content.len();

@@ -27,10 +27,8 @@ pub(super) struct Span {
 
 impl Span {
     /// The very beginning of a file.
-    pub(super) const START: Self = Self {
-        start: Position { line: 1, column: 1 },
-        end: Position { line: 1, column: 1 },
-    };
+    pub(super) const START: Self =
+        Self { start: Position { line: 1, column: 1 }, end: Position { line: 1, column: 1 } };
 
     pub(super) fn contains(&self, at: Position) -> bool {
         self.start <= at && at < self.end
@@ -89,10 +87,7 @@ pub(super) struct Entry {
 impl Node {
     /// A value that is not there.
     pub(super) fn absent() -> Self {
-        Self {
-            span: Span::START,
-            value: Value::Absent,
-        }
+        Self { span: Span::START, value: Value::Absent }
     }
 
     /// The entries of a map; none of anything else.
@@ -129,15 +124,8 @@ pub(super) fn parse(text: &str, findings: &Findings) -> Option<Tree> {
         opaque: Vec::new(),
     };
     match builder.document() {
-        Ok(root) => Some(Tree {
-            root,
-            opaque: builder.opaque,
-        }),
-        Err(Invalid {
-            span,
-            message,
-            help,
-        }) => {
+        Ok(root) => Some(Tree { root, opaque: builder.opaque }),
+        Err(Invalid { span, message, help }) => {
             findings.add(span, message, help);
             None
         }
@@ -153,11 +141,7 @@ struct Invalid {
 
 impl Invalid {
     fn new(span: Span, message: impl Into<String>) -> Self {
-        Self {
-            span,
-            message: message.into(),
-            help: None,
-        }
+        Self { span, message: message.into(), help: None }
     }
 }
 
@@ -180,11 +164,7 @@ impl<'t> Builder<'t> {
                 Event::DocumentStart(..) if root.is_some() => {
                     let message = "a second document begins here".to_owned();
                     let help = Some("keep one of them: `---` stands between".to_owned());
-                    return Err(Invalid {
-                        span,
-                        message,
-                        help,
-                    });
+                    return Err(Invalid { span, message, help });
                 }
                 Event::DocumentStart(..) => {
                     let (event, span) = self.next()?;
@@ -206,11 +186,7 @@ impl<'t> Builder<'t> {
                     let message = format!("this is not valid YAML: {}", error.info());
                     let help = "look at the indentation, quotes and brackets here and just above";
                     let span = Span { start, end: start };
-                    return Err(Invalid {
-                        span,
-                        message,
-                        help: Some(help.to_owned()),
-                    });
+                    return Err(Invalid { span, message, help: Some(help.to_owned()) });
                 }
                 None => return Ok((Event::StreamEnd, Span::START)),
             }
@@ -266,11 +242,7 @@ impl<'t> Builder<'t> {
             let (event, span) = self.next()?;
             let node = self.node(event, span)?;
             match entries.iter().find(|entry| entry.key == key) {
-                None => entries.push(Entry {
-                    key,
-                    key_span,
-                    node,
-                }),
+                None => entries.push(Entry { key, key_span, node }),
                 Some(first) => {
                     let line = first.key_span.start.line;
                     let message = format!("duplicate key `{key}`");
@@ -284,19 +256,13 @@ impl<'t> Builder<'t> {
     /// A copy of what the anchor stands at, in the place of the alias.
     fn alias(&mut self, id: usize, span: Span) -> Result<Node, Invalid> {
         let Some(node) = self.anchors.get(&id) else {
-            return Err(Invalid::new(
-                span,
-                "an alias stands within what it stands for",
-            ));
+            return Err(Invalid::new(span, "an alias stands within what it stands for"));
         };
         self.copied += node.count();
         if self.copied > MAX_COPIED_NODES {
             return Err(Invalid::new(span, "too much is repeated by aliases"));
         }
-        Ok(Node {
-            span,
-            value: node.value.clone(),
-        })
+        Ok(Node { span, value: node.value.clone() })
     }
 }
 
@@ -304,11 +270,7 @@ fn scalar(text: String, is_plain: bool) -> Value {
     if is_plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") {
         return Value::Absent;
     }
-    Value::Scalar(Scalar {
-        text,
-        unexpanded: None,
-        is_plain,
-    })
+    Value::Scalar(Scalar { text, unexpanded: None, is_plain })
 }
 
 /// Tags of YAML's own (`!!str`) are let pass, others say something that nobody here understands.
@@ -317,11 +279,7 @@ fn refuse_foreign(tag: Option<&Tag>, span: Span) -> Result<(), Invalid> {
         Some(tag) if !tag.is_yaml_core_schema() => {
             let help = "write the value without a tag: variables are `${NAME}`".to_owned();
             let message = "a tag that is not understood".to_owned();
-            Err(Invalid {
-                span,
-                message,
-                help: Some(help),
-            })
+            Err(Invalid { span, message, help: Some(help) })
         }
         _ => Ok(()),
     }
@@ -343,16 +301,10 @@ fn is_harmless(text: &str) -> bool {
 }
 
 fn span_of(span: &yaml::Span) -> Span {
-    Span {
-        start: position(&span.start),
-        end: position(&span.end),
-    }
+    Span { start: position(&span.start), end: position(&span.end) }
 }
 
 fn position(marker: &Marker) -> Position {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    Position {
-        line: number(marker.line().max(1)),
-        column: number(marker.col() + 1),
-    }
+    Position { line: number(marker.line().max(1)), column: number(marker.col() + 1) }
 }

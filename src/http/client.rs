@@ -52,14 +52,7 @@ impl Request {
     /// A request to `url`. `route` is its path as a pattern, such as `/contacts/{id}`: it stands for
     /// the path in logs and errors.
     pub fn new(method: Method, url: Url, route: &'static str) -> Self {
-        Self {
-            method,
-            url,
-            route,
-            headers: HeaderMap::new(),
-            body: None,
-            timeout: None,
-        }
+        Self { method, url, route, headers: HeaderMap::new(), body: None, timeout: None }
     }
 
     /// Sets a header. A secret's value should be marked with `set_sensitive`.
@@ -72,8 +65,7 @@ impl Request {
     /// Sets the body and its type.
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        self.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.body = Some(body.into());
         self
     }
@@ -178,10 +170,7 @@ impl HttpClient {
         };
         Ok(Self {
             outside: builder().build().map_err(|e| unusable(Some(e)))?,
-            loopback: builder()
-                .no_proxy()
-                .build()
-                .map_err(|e| unusable(Some(e)))?,
+            loopback: builder().no_proxy().build().map_err(|e| unusable(Some(e)))?,
         })
     }
 
@@ -205,14 +194,7 @@ impl HttpClient {
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
-        let Request {
-            method,
-            url,
-            route,
-            headers,
-            body,
-            timeout,
-        } = request;
+        let Request { method, url, route, headers, body, timeout } = request;
         let host = url.host_str().unwrap_or_default().to_owned();
         let fail = |kind, was_sent, source| TransportError {
             kind,
@@ -222,11 +204,7 @@ impl HttpClient {
             host: host.clone(),
             source,
         };
-        let client = if is_loopback(&url) {
-            &self.loopback
-        } else {
-            &self.outside
-        };
+        let client = if is_loopback(&url) { &self.loopback } else { &self.outside };
         let mut call = client.request(method.clone(), url).headers(headers);
         if let Some(body) = body {
             call = call.body(body);
@@ -247,19 +225,13 @@ impl HttpClient {
             body.extend_from_slice(&chunk);
         }
         let headers = std::mem::take(answer.headers_mut());
-        Ok(Response {
-            status: answer.status(),
-            headers,
-            body: body.freeze(),
-        })
+        Ok(Response { status: answer.status(), headers, body: body.freeze() })
     }
 }
 
 fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -303,10 +275,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn record_outcome(span: &Span, result: &Result<Response, TransportError>, took: Duration) {
-    span.record(
-        "duration_ms",
-        u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-    );
+    span.record("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
     match result {
         Ok(response) => {
             span.record("http.status", response.status.as_u16());
@@ -327,19 +296,11 @@ mod tests {
 
     fn client() -> HttpClient {
         let timeout = Duration::from_secs(5);
-        HttpClient::new(&HttpOptions {
-            timeout,
-            ..HttpOptions::default()
-        })
-        .unwrap()
+        HttpClient::new(&HttpOptions { timeout, ..HttpOptions::default() }).unwrap()
     }
 
     fn request(base: &str, path: &str) -> Request {
-        Request::new(
-            Method::GET,
-            format!("{base}{path}").parse().unwrap(),
-            "/contacts/{id}",
-        )
+        Request::new(Method::GET, format!("{base}{path}").parse().unwrap(), "/contacts/{id}")
     }
 
     async fn serve(router: Router) -> String {
@@ -352,12 +313,10 @@ mod tests {
     #[tokio::test]
     async fn reads_every_status_and_follows_no_redirect() {
         let moved = (StatusCode::FOUND, [("location", "/ok")]);
-        let router = Router::new()
-            .route("/moved", get(move || async move { moved }))
-            .route(
-                "/busy",
-                get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", " 7 ")]) }),
-            );
+        let router = Router::new().route("/moved", get(move || async move { moved })).route(
+            "/busy",
+            get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", " 7 ")]) }),
+        );
         let base = serve(router).await;
         let response = client().send(request(&base, "/moved")).await.unwrap();
         assert_eq!(response.status, StatusCode::FOUND);
@@ -372,10 +331,7 @@ mod tests {
             .route("/fits", get(|| async { vec![b'x'; MAX_BODY_BYTES] }));
         let base = serve(router).await;
         let error = client().send(request(&base, "/long")).await.unwrap_err();
-        assert_eq!(
-            (error.kind, error.was_sent),
-            (TransportErrorKind::BodyTooLarge, true)
-        );
+        assert_eq!((error.kind, error.was_sent), (TransportErrorKind::BodyTooLarge, true));
         let fits = client().send(request(&base, "/fits")).await.unwrap();
         assert_eq!(fits.body.len(), MAX_BODY_BYTES);
     }
@@ -389,31 +345,16 @@ mod tests {
             let (mut socket, _) = listener.accept().await.unwrap();
             let mut head = [0_u8; 64];
             let _ = socket.read(&mut head).await.unwrap();
-            socket
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")
-                .await
-                .unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal").await.unwrap();
         });
         let error = client().send(request(&base, "/x")).await.unwrap_err();
-        assert_eq!(
-            (error.kind, error.was_sent),
-            (TransportErrorKind::Reset, true)
-        );
+        assert_eq!((error.kind, error.was_sent), (TransportErrorKind::Reset, true));
         peer.await.unwrap();
-        let error = client()
-            .send(request(&base, "/contacts/ann@example.com"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind, error.was_sent),
-            (TransportErrorKind::Connect, false)
-        );
+        let error = client().send(request(&base, "/contacts/ann@example.com")).await.unwrap_err();
+        assert_eq!((error.kind, error.was_sent), (TransportErrorKind::Connect, false));
         let text = format!("{error:?} {error}");
         assert!(!text.contains("ann@example.com"), "{text}");
-        assert_eq!(
-            error.to_string(),
-            "cannot connect: GET /contacts/{id} at `127.0.0.1`"
-        );
+        assert_eq!(error.to_string(), "cannot connect: GET /contacts/{id} at `127.0.0.1`");
     }
 
     #[tokio::test]
@@ -422,9 +363,6 @@ mod tests {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let request = request(&base, "/x").timeout(Duration::from_millis(50));
         let error = client().send(request).await.unwrap_err();
-        assert_eq!(
-            (error.kind, error.was_sent),
-            (TransportErrorKind::Timeout, true)
-        );
+        assert_eq!((error.kind, error.was_sent), (TransportErrorKind::Timeout, true));
     }
 }

@@ -94,19 +94,9 @@ impl Limiter {
     /// A limiter that keeps all `rates` at once; without any it lets everything through until
     /// headers bring one.
     pub fn new(name: &'static str, rates: &[Rate]) -> Self {
-        let windows = rates
-            .iter()
-            .map(|rate| Window::new(rate.calls, rate.per))
-            .collect();
-        let state = State {
-            windows,
-            ..State::default()
-        };
-        Self(Arc::new(Shared {
-            name,
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        }))
+        let windows = rates.iter().map(|rate| Window::new(rate.calls, rate.per)).collect();
+        let state = State { windows, ..State::default() };
+        Self(Arc::new(Shared { name, state: Mutex::new(state), changed: Notify::new() }))
     }
 
     /// Waits until one call may be sent. Dropping the future gives up the place in the queue.
@@ -150,29 +140,18 @@ impl Limiter {
     pub fn status(&self) -> LimitStatus {
         let now = Instant::now();
         let mut state = self.0.lock();
-        let blocked_for = state
-            .blocked_until
-            .map(|until| until.duration_since(now))
-            .filter(|d| !d.is_zero());
+        let blocked_for =
+            state.blocked_until.map(|until| until.duration_since(now)).filter(|d| !d.is_zero());
         for window in &mut state.windows {
             window.expire(now);
         }
-        let tightest = state
-            .windows
-            .iter()
-            .min_by(|a, b| a.share_left().total_cmp(&b.share_left()));
+        let tightest =
+            state.windows.iter().min_by(|a, b| a.share_left().total_cmp(&b.share_left()));
         let (limit, per, in_use) =
             tightest.map_or((0, Duration::ZERO, 0), |w| (w.limit, w.per, w.in_use()));
         let per_seconds = per.as_secs_f64();
         let remaining = limit.saturating_sub(in_use);
-        LimitStatus {
-            name: self.0.name,
-            limit,
-            per_seconds,
-            in_use,
-            remaining,
-            blocked_for,
-        }
+        LimitStatus { name: self.0.name, limit, per_seconds, in_use, remaining, blocked_for }
     }
 }
 
@@ -246,15 +225,9 @@ impl Shared {
                 let Some(waiter) = state.queue(lane).pop_front() else {
                     break;
                 };
-                let permit = Permit {
-                    limiter: Some(Arc::clone(self)),
-                    lane,
-                };
+                let permit = Permit { limiter: Some(Arc::clone(self)), lane };
                 match waiter.send(permit) {
-                    Ok(()) => state
-                        .windows
-                        .iter_mut()
-                        .for_each(|window| window.start(lane)),
+                    Ok(()) => state.windows.iter_mut().for_each(|window| window.start(lane)),
                     // Nobody waits for it any more; giving it back would ask for the lock again.
                     Err(mut permit) => permit.limiter = None,
                 }
@@ -302,10 +275,7 @@ impl State {
             return Some(until);
         }
         // A full window has room at its next release at the soonest; all of them must have room.
-        let full = self
-            .windows
-            .iter()
-            .filter(|window| !window.has_room(Lane::Bulk));
+        let full = self.windows.iter().filter(|window| !window.has_room(Lane::Bulk));
         full.filter_map(Window::next_release).min()
     }
 
@@ -321,11 +291,7 @@ impl State {
         };
         window.expire(now);
         window.limit = limit;
-        let longest = if per < MAX_SHORT_RESET {
-            MAX_SHORT_RESET
-        } else {
-            MAX_RESET
-        };
+        let longest = if per < MAX_SHORT_RESET { MAX_SHORT_RESET } else { MAX_RESET };
         window.note_others(observation.remaining, now + observation.reset.min(longest));
     }
 }

@@ -56,21 +56,13 @@ async fn arrivals(limiter: &Limiter, calls: Vec<Call>) -> Vec<Instant> {
 
 /// The most arrivals in any window of this length, wherever it starts.
 fn most_in_any_window(times: &[Instant], per: Duration) -> usize {
-    let within = |first: &Instant| {
-        times
-            .iter()
-            .filter(|t| *t >= first && **t < *first + per)
-            .count()
-    };
+    let within =
+        |first: &Instant| times.iter().filter(|t| *t >= first && **t < *first + per).count();
     times.iter().map(within).max().unwrap_or(0)
 }
 
 fn paused() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 proptest! {
@@ -150,10 +142,7 @@ async fn urgent_goes_first_then_live_and_each_lane_in_order() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(
-        *order.lock().unwrap(),
-        ["urgent", "live 1", "live 2", "bulk 1", "bulk 2"]
-    );
+    assert_eq!(*order.lock().unwrap(), ["urgent", "live 1", "live 2", "bulk 1", "bulk 2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,12 +186,7 @@ async fn a_block_holds_those_who_already_wait() {
 #[tokio::test(start_paused = true)]
 async fn headers_win_over_configuration_within_reason() {
     let limiter = per_second(10);
-    let seen = |limit, remaining| Observation {
-        limit,
-        remaining,
-        reset: SECOND,
-        per: SECOND,
-    };
+    let seen = |limit, remaining| Observation { limit, remaining, reset: SECOND, per: SECOND };
     limiter.observe(seen(4, 4));
     assert_eq!((limiter.status().limit, limiter.status().remaining), (4, 4));
     limiter.observe(seen(0, 0));
@@ -217,23 +201,10 @@ async fn calls_of_others_count_until_the_reset() {
     let limiter = per_second(10);
     limiter.acquire(Lane::Live).await.finish();
     let reset = 30 * SECOND;
-    limiter.observe(Observation {
-        limit: 10,
-        remaining: 3,
-        reset,
-        per: SECOND,
-    });
-    assert_eq!(
-        (limiter.status().in_use, limiter.status().remaining),
-        (7, 3)
-    );
+    limiter.observe(Observation { limit: 10, remaining: 3, reset, per: SECOND });
+    assert_eq!((limiter.status().in_use, limiter.status().remaining), (7, 3));
     // An older answer that comes late changes nothing.
-    limiter.observe(Observation {
-        limit: 10,
-        remaining: 8,
-        reset,
-        per: SECOND,
-    });
+    limiter.observe(Observation { limit: 10, remaining: 8, reset, per: SECOND });
     assert_eq!(limiter.status().remaining, 3);
     advance(2 * SECOND).await;
     assert_eq!(limiter.status().remaining, 4);
@@ -245,12 +216,7 @@ async fn calls_of_others_count_until_the_reset() {
 async fn an_absurd_reset_is_cut() {
     let limiter = per_second(10);
     let reset = Duration::from_secs(u64::from(u32::MAX));
-    limiter.observe(Observation {
-        limit: 10,
-        remaining: 0,
-        reset,
-        per: SECOND,
-    });
+    limiter.observe(Observation { limit: 10, remaining: 0, reset, per: SECOND });
     let start = Instant::now();
     let _permit = limiter.acquire(Lane::Live).await;
     assert_eq!(Instant::now() - start, 60 * SECOND);

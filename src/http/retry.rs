@@ -34,10 +34,7 @@ impl Default for Backoff {
 impl Backoff {
     /// Waits that double from `base` to sixty times `base`.
     pub fn from_base(base: Duration) -> Self {
-        Self {
-            base,
-            max: base.saturating_mul(60),
-        }
+        Self { base, max: base.saturating_mul(60) }
     }
 
     /// The wait after `attempt` failures beyond the first (0 after the first failure).
@@ -54,9 +51,7 @@ impl Backoff {
             .nth(attempt.min(31) as usize)
             .unwrap_or(self.max);
         let spread = doubling.mul_f64(jitter.clamp(0.0, 1.0) / 2.0);
-        doubling
-            .max(retry_after.unwrap_or_default())
-            .saturating_add(spread)
+        doubling.max(retry_after.unwrap_or_default()).saturating_add(spread)
     }
 }
 
@@ -79,21 +74,14 @@ mod tests {
     #[test]
     fn doubles_from_a_second_to_a_minute() {
         fn case(attempt: u32, seconds: u64) {
-            assert_eq!(
-                delay(attempt, None, 0.0),
-                Duration::from_secs(seconds),
-                "{attempt}"
-            );
+            assert_eq!(delay(attempt, None, 0.0), Duration::from_secs(seconds), "{attempt}");
         }
         case(0, 1);
         case(1, 2);
         case(5, 32);
         case(6, 60);
         case(u32::MAX, 60);
-        assert_eq!(
-            delay(0, Some(Duration::from_secs(90)), 0.0),
-            Duration::from_secs(90)
-        );
+        assert_eq!(delay(0, Some(Duration::from_secs(90)), 0.0), Duration::from_secs(90));
     }
 
     proptest! {

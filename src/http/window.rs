@@ -61,18 +61,13 @@ impl Window {
     }
 
     pub(super) fn has_room(&self, lane: Lane) -> bool {
-        let reserve = if self.limit > 2 {
-            (self.limit / 5).max(1)
-        } else {
-            0
-        };
+        let reserve = if self.limit > 2 { (self.limit / 5).max(1) } else { 0 };
         let bulk = self.bulk_in_flight + self.bulk_finished + self.others_count();
         self.in_use() < self.limit && (lane != Lane::Bulk || bulk < self.limit - reserve)
     }
 
     fn ours(&self) -> u32 {
-        self.in_flight
-            .saturating_add(u32::try_from(self.finished.len()).unwrap_or(u32::MAX))
+        self.in_flight.saturating_add(u32::try_from(self.finished.len()).unwrap_or(u32::MAX))
     }
 
     fn others_count(&self) -> u32 {
@@ -96,10 +91,7 @@ impl Window {
     /// Our count is never below the server's count of us, so what is missing beyond it is others'.
     /// Within a window the highest estimate stays: answers overtake each other.
     pub(super) fn note_others(&mut self, remaining: u32, until: Instant) {
-        let count = self
-            .limit
-            .saturating_sub(remaining)
-            .saturating_sub(self.ours());
+        let count = self.limit.saturating_sub(remaining).saturating_sub(self.ours());
         if count > 0 && count >= self.others_count() {
             self.others = Some((count, until));
         }

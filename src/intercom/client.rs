@@ -104,28 +104,17 @@ impl IntercomClient {
     /// [`IntercomError::Settings`] if the URL, token or version cannot be sent.
     pub fn new(settings: IntercomSettings, clock: Arc<dyn Clock>) -> Result<Self, IntercomError> {
         if settings.base_url.cannot_be_a_base() {
-            return Err(IntercomError::Settings {
-                reason: "`base_url` is not an HTTP address",
-            });
+            return Err(IntercomError::Settings { reason: "`base_url` is not an HTTP address" });
         }
         let bearer = format!("Bearer {}", settings.access_token.expose_secret().trim());
-        let mut authorization =
-            HeaderValue::from_str(&bearer).map_err(|_| IntercomError::Settings {
-                reason: "`access_token` holds characters that no token has",
-            })?;
+        let mut authorization = HeaderValue::from_str(&bearer).map_err(|_| {
+            IntercomError::Settings { reason: "`access_token` holds characters that no token has" }
+        })?;
         authorization.set_sensitive(true);
-        let version =
-            HeaderValue::from_str(&settings.api_version).map_err(|_| IntercomError::Settings {
-                reason: "`api_version` is not a version",
-            })?;
-        let options = HttpOptions {
-            timeout: settings.timeout,
-            ..HttpOptions::default()
-        };
-        let rate = Rate {
-            calls: settings.requests_per_window,
-            per: WINDOW,
-        };
+        let version = HeaderValue::from_str(&settings.api_version)
+            .map_err(|_| IntercomError::Settings { reason: "`api_version` is not a version" })?;
+        let options = HttpOptions { timeout: settings.timeout, ..HttpOptions::default() };
+        let rate = Rate { calls: settings.requests_per_window, per: WINDOW };
         Ok(Self(Arc::new(Inner {
             http: HttpClient::new(&options)?,
             base_url: settings.base_url,
@@ -176,10 +165,7 @@ impl IntercomClient {
             .header(AUTHORIZATION, self.0.authorization.clone())
             .header(ACCEPT, json())
             .header(CONTENT_TYPE, json())
-            .header(
-                HeaderName::from_static("intercom-version"),
-                self.0.version.clone(),
-            ))
+            .header(HeaderName::from_static("intercom-version"), self.0.version.clone()))
     }
 
     /// Sends a request until it succeeds, cannot succeed, or has been sent six times.
@@ -228,11 +214,7 @@ impl IntercomClient {
             self.0.limiter.observe(seen);
         }
         let value = interpret(&response, request.route(), received)?;
-        Ok(Answer {
-            value,
-            began,
-            received,
-        })
+        Ok(Answer { value, began, received })
     }
 }
 
@@ -263,12 +245,7 @@ fn observation(response: &Response, now: Timestamp) -> Option<Observation> {
     let limit = response.header("x-ratelimit-limit")?.parse().ok()?;
     let remaining = response.header("x-ratelimit-remaining")?.parse().ok()?;
     let reset = reset(response, now)?;
-    Some(Observation {
-        limit,
-        remaining,
-        reset,
-        per: WINDOW,
-    })
+    Some(Observation { limit, remaining, reset, per: WINDOW })
 }
 
 /// The time until the window ends, which the header gives in epoch seconds. At most a minute: a

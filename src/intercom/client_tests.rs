@@ -35,11 +35,7 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let text = String::from_utf8(body.to_vec()).unwrap();
-    server
-        .requests
-        .lock()
-        .unwrap()
-        .push((format!("{method} {uri}"), headers, text));
+    server.requests.lock().unwrap().push((format!("{method} {uri}"), headers, text));
     let reply = server.replies.lock().unwrap().pop_front();
     let (status, headers, body) = reply.unwrap_or((599, vec![], String::new()));
     if status == 0 {
@@ -59,14 +55,9 @@ impl Server {
     }
 
     async fn start_with(replies: Vec<Reply>, timeout: Duration) -> (Self, IntercomClient) {
-        let server = Self {
-            replies: Arc::new(Mutex::new(replies.into())),
-            ..Self::default()
-        };
+        let server = Self { replies: Arc::new(Mutex::new(replies.into())), ..Self::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base_url = format!("http://{}", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let router = Router::new().fallback(answer).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let settings = IntercomSettings {
@@ -79,12 +70,7 @@ impl Server {
     }
 
     fn calls(&self) -> Vec<String> {
-        self.requests
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(line, ..)| line.clone())
-            .collect()
+        self.requests.lock().unwrap().iter().map(|(line, ..)| line.clone()).collect()
     }
 }
 
@@ -114,10 +100,7 @@ fn id(text: &str) -> RecordId {
 async fn sends_the_headers_that_intercom_asks_for() {
     let (server, client) = Server::start(vec![ok(me())]).await;
     let me = client.me(Lane::Live).await.unwrap();
-    assert_eq!(
-        (me.admin_id.as_str(), me.app_id.as_str()),
-        ("991267390", "abc123def")
-    );
+    assert_eq!((me.admin_id.as_str(), me.app_id.as_str()), ("991267390", "abc123def"));
     let (line, headers, _) = server.requests.lock().unwrap()[0].clone();
     assert_eq!(line, "GET /me");
     assert_eq!(headers["authorization"], "Bearer token");
@@ -134,27 +117,15 @@ async fn reads_pages_until_there_is_no_next() {
     let last = json!({"data": [contact("b")], "total_count": 3, "pages": {"page": 2}});
     let (server, client) = Server::start(vec![ok(first), ok(last)]).await;
     let page = client.contacts_page(Lane::Bulk, None).await.unwrap();
-    assert_eq!(
-        (page.snapshots.len(), page.unusable, page.total),
-        (1, 1, Some(3))
-    );
+    assert_eq!((page.snapshots.len(), page.unusable, page.total), (1, 1, Some(3)));
     let began = Timestamp::from_seconds(NOW);
     assert_eq!(page.snapshots[0].version.source, Source::Read { began });
     assert_eq!(page.snapshots[0].version.at, Timestamp::from_seconds(5));
-    let page = client
-        .contacts_page(Lane::Bulk, page.next.as_ref())
-        .await
-        .unwrap();
-    assert_eq!(
-        (page.snapshots[0].key.to_string().as_str(), page.next),
-        ("contact:b", None)
-    );
+    let page = client.contacts_page(Lane::Bulk, page.next.as_ref()).await.unwrap();
+    assert_eq!((page.snapshots[0].key.to_string().as_str(), page.next), ("contact:b", None));
     assert_eq!(
         server.calls(),
-        [
-            "GET /contacts?per_page=150",
-            "GET /contacts?per_page=150&starting_after=Wz%3D%3D"
-        ]
+        ["GET /contacts?per_page=150", "GET /contacts?per_page=150&starting_after=Wz%3D%3D"]
     );
 }
 
@@ -173,10 +144,7 @@ async fn a_page_that_is_its_own_next_is_an_error() {
     let page = json!({"data": [], "pages": {"next": {"starting_after": "same"}}});
     let (_server, client) = Server::start(vec![ok(page), ok(json!({"type": "list"}))]).await;
     let cursor = Cursor::from_text("same");
-    let error = client
-        .contacts_page(Lane::Bulk, cursor.as_ref())
-        .await
-        .unwrap_err();
+    let error = client.contacts_page(Lane::Bulk, cursor.as_ref()).await.unwrap_err();
     assert!(matches!(error, IntercomError::Malformed { .. }), "{error}");
     // An answer without a list is not an empty list.
     let error = client.contacts_page(Lane::Bulk, None).await.unwrap_err();
@@ -192,10 +160,7 @@ async fn asks_for_whole_days_when_it_asks_for_updates() {
     let (server, client) = Server::start(vec![ok(page)]).await;
     let since = Timestamp::from_seconds(NOW);
     let cursor = Cursor::from_text("x");
-    let _ = client
-        .updated_contacts_page(Lane::Bulk, since, cursor.as_ref())
-        .await
-        .unwrap();
+    let _ = client.updated_contacts_page(Lane::Bulk, since, cursor.as_ref()).await.unwrap();
     let (line, _, body) = server.requests.lock().unwrap()[0].clone();
     assert_eq!(line, "POST /contacts/search");
     let expected = json!({
@@ -233,10 +198,7 @@ async fn silence_is_tried_again() {
 #[tokio::test]
 async fn the_wait_that_intercom_asks_for_holds_for_all_calls() {
     let later = (NOW + 40).to_string();
-    let cases = [
-        ("retry-after", "50".to_owned(), 49..=51),
-        ("x-ratelimit-reset", later, 39..=41),
-    ];
+    let cases = [("retry-after", "50".to_owned(), 49..=51), ("x-ratelimit-reset", later, 39..=41)];
     for (header, value, expected) in cases {
         let (server, client) =
             Server::start(vec![(429, vec![(header, value)], String::new())]).await;
@@ -250,10 +212,7 @@ async fn the_wait_that_intercom_asks_for_holds_for_all_calls() {
                 None => tokio::task::yield_now().await,
             }
         };
-        assert!(
-            expected.contains(&blocked.as_secs()),
-            "{header}: {blocked:?}"
-        );
+        assert!(expected.contains(&blocked.as_secs()), "{header}: {blocked:?}");
         assert_eq!(server.calls().len(), 1);
         call.abort();
     }
@@ -263,10 +222,7 @@ async fn the_wait_that_intercom_asks_for_holds_for_all_calls() {
 async fn gives_up_after_six_attempts() {
     let (server, client) = Server::start(vec![status(429); 9]).await;
     let error = client.me(Lane::Live).await.unwrap_err();
-    assert!(
-        matches!(error, IntercomError::RateLimited { retry_after: None }),
-        "{error}"
-    );
+    assert!(matches!(error, IntercomError::RateLimited { retry_after: None }), "{error}");
     assert_eq!(server.calls().len(), 6);
     let (server, client) = Server::start(vec![status(502); 9]).await;
     let error = client.me(Lane::Live).await.unwrap_err();
@@ -294,10 +250,7 @@ async fn what_would_fail_again_is_sent_once(#[case] reply: Reply) {
 async fn an_unreachable_service_is_down() {
     let settings = IntercomSettings {
         backoff_base: Duration::from_millis(1),
-        ..IntercomSettings::new(
-            "http://127.0.0.1:1".parse().unwrap(),
-            SecretString::from("token"),
-        )
+        ..IntercomSettings::new("http://127.0.0.1:1".parse().unwrap(), SecretString::from("token"))
     };
     let clock = Arc::new(ManualClock::at(Timestamp::EPOCH));
     let client = IntercomClient::new(settings, clock).unwrap();
@@ -317,10 +270,7 @@ async fn headers_correct_the_rate_limit() {
     assert_eq!(client.limit_status().limit, 50);
     client.me(Lane::Live).await.unwrap();
     let status = client.limit_status();
-    assert_eq!(
-        (status.limit, status.remaining, status.per_seconds),
-        (1667, 1600, 10.0)
-    );
+    assert_eq!((status.limit, status.remaining, status.per_seconds), (1667, 1600, 10.0));
 }
 
 #[tokio::test]
@@ -328,26 +278,14 @@ async fn a_scroll_whose_answer_is_lost_is_not_continued() {
     let page =
         json!({"type": "list", "data": [{"type": "company", "id": "k1"}], "scroll_param": "s"});
     let end = json!({"type": "list", "data": [], "scroll_param": "s"});
-    let replies = vec![
-        ok(page),
-        status(429),
-        ok(end),
-        status(502),
-        error(400, "scroll_exists"),
-    ];
+    let replies = vec![ok(page), status(429), ok(end), status(502), error(400, "scroll_exists")];
     let (server, client) = Server::start(replies).await;
     let page = client.companies_scroll(Lane::Bulk, None).await.unwrap();
     assert_eq!((page.snapshots.len(), page.next.as_deref()), (1, Some("s")));
     // A refusal for rate is repeated: nothing has moved.
-    let end = client
-        .companies_scroll(Lane::Bulk, page.next.as_deref())
-        .await
-        .unwrap();
+    let end = client.companies_scroll(Lane::Bulk, page.next.as_deref()).await.unwrap();
     assert_eq!(end.next, None);
-    let error = client
-        .companies_scroll(Lane::Bulk, Some("s"))
-        .await
-        .unwrap_err();
+    let error = client.companies_scroll(Lane::Bulk, Some("s")).await.unwrap_err();
     assert!(error.is_service_down(), "{error}");
     let error = client.companies_scroll(Lane::Bulk, None).await.unwrap_err();
     assert!(matches!(error, IntercomError::ScrollBusy), "{error}");
@@ -370,33 +308,12 @@ async fn reads_lists_under_either_name() {
     ];
     let (server, client) = Server::start(replies).await;
     let lane = Lane::Bulk;
-    assert_eq!(
-        client.tags(lane).await.unwrap()[0].body,
-        json!({"id": "1", "name": "VIP"})
-    );
+    assert_eq!(client.tags(lane).await.unwrap()[0].body, json!({"id": "1", "name": "VIP"}));
     assert_eq!(client.contact_tags(lane, &id("c")).await.unwrap().len(), 1);
-    assert_eq!(
-        client
-            .contact_companies(lane, &id("c/1"))
-            .await
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(client.contact_companies(lane, &id("c/1")).await.unwrap().len(), 2);
     let list = client.companies_list_page(lane, 1).await.unwrap();
-    assert_eq!(
-        (list.snapshots.len(), list.next, list.total),
-        (1, None, Some(1))
-    );
-    assert_eq!(
-        client
-            .company(lane, &id("k4"))
-            .await
-            .unwrap()
-            .key
-            .to_string(),
-        "company:k4"
-    );
+    assert_eq!((list.snapshots.len(), list.next, list.total), (1, None, Some(1)));
+    assert_eq!(client.company(lane, &id("k4")).await.unwrap().key.to_string(), "company:k4");
     client.conversations_readable(lane).await.unwrap();
     assert_eq!(
         server.calls(),

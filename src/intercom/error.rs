@@ -96,10 +96,7 @@ impl IntercomError {
 
     /// True if the token or the plan must be changed before any read works.
     pub fn is_refused_access(&self) -> bool {
-        matches!(
-            self,
-            Self::Unauthorized { .. } | Self::MissingScope | Self::Forbidden { .. }
-        )
+        matches!(self, Self::Unauthorized { .. } | Self::MissingScope | Self::Forbidden { .. })
     }
 
     /// True if the object is gone, which a deletion may rest on.
@@ -110,9 +107,7 @@ impl IntercomError {
     /// Whether the same read may succeed later.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::RateLimited {
-                retry_after: Some(wait),
-            } => Retry::After(*wait),
+            Self::RateLimited { retry_after: Some(wait) } => Retry::After(*wait),
             Self::RateLimited { retry_after: None } | Self::Server { .. } | Self::Empty => {
                 Retry::Now
             }

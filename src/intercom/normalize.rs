@@ -144,17 +144,12 @@ pub fn contact(item: &Value) -> Value {
         change(&mut body, field, text_of);
     }
     for field in ["email", "phone", "name", "external_id"] {
-        change(&mut body, field, |value| {
-            if value == "" { Value::Null } else { value }
-        });
+        change(&mut body, field, |value| if value == "" { Value::Null } else { value });
     }
     change(&mut body, "avatar", avatar);
     change(&mut body, "location", location);
     change(&mut body, "social_profiles", social_profiles);
-    for field in [
-        "opted_in_subscription_types",
-        "opted_out_subscription_types",
-    ] {
+    for field in ["opted_in_subscription_types", "opted_out_subscription_types"] {
         change(&mut body, field, |list| json!(sorted_ids(&list)));
     }
     for field in ["tags", "companies"] {
@@ -164,11 +159,9 @@ pub fn contact(item: &Value) -> Value {
     if completeness == Completeness::Full {
         fill(&mut body, "location", || location(Value::Null));
         fill(&mut body, "custom_attributes", || json!({}));
-        for field in [
-            "social_profiles",
-            "opted_in_subscription_types",
-            "opted_out_subscription_types",
-        ] {
+        for field in
+            ["social_profiles", "opted_in_subscription_types", "opted_out_subscription_types"]
+        {
             fill(&mut body, field, || json!([]));
         }
     }
@@ -185,9 +178,7 @@ pub fn company(item: &Value, completeness: Completeness) -> Value {
     for field in ["id", "company_id"] {
         change(&mut body, field, text_of);
     }
-    change(&mut body, "name", |value| {
-        if value == "" { Value::Null } else { value }
-    });
+    change(&mut body, "name", |value| if value == "" { Value::Null } else { value });
     change(&mut body, "plan", plan);
     change(&mut body, "tags", |list| id_list(&list));
     finish(&mut body, completeness, COMPANY_FIELDS);
@@ -223,24 +214,10 @@ fn reference_ids(body: &Value, field: &str) -> (Vec<RecordId>, Truncated) {
     let Some(list) = body.get(field) else {
         return (Vec::new(), Truncated::No);
     };
-    let ids = list
-        .get("ids")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let ids = list.get("ids").and_then(Value::as_array).into_iter().flatten();
     let ids = ids.filter_map(|id| id.as_str()?.parse().ok()).collect();
-    let has_more = list
-        .get("has_more")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    (
-        ids,
-        if has_more {
-            Truncated::Yes
-        } else {
-            Truncated::No
-        },
-    )
+    let has_more = list.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+    (ids, if has_more { Truncated::Yes } else { Truncated::No })
 }
 
 /// The fields of an object without noise; nothing for what is no object.
@@ -258,9 +235,7 @@ fn finish(body: &mut Map<String, Value>, completeness: Completeness, known: &[&s
         }
     }
     if completeness == Completeness::Full {
-        known
-            .iter()
-            .for_each(|field| fill(body, field, || Value::Null));
+        known.iter().for_each(|field| fill(body, field, || Value::Null));
         // An unknown field that is unset is there in some versions only.
         body.retain(|field, value| !value.is_null() || known.contains(&field.as_str()));
     }
@@ -301,22 +276,12 @@ fn avatar(value: Value) -> Value {
         Value::Object(avatar) => avatar.get("image_url").cloned().unwrap_or_default(),
         other => other.clone(),
     };
-    if url.is_null() {
-        Value::Null
-    } else {
-        json!({ "image_url": url })
-    }
+    if url.is_null() { Value::Null } else { json!({ "image_url": url }) }
 }
 
 fn location(value: Value) -> Value {
     let mut location = stripped(&value);
-    for field in [
-        "country",
-        "region",
-        "city",
-        "country_code",
-        "continent_code",
-    ] {
+    for field in ["country", "region", "city", "country_code", "continent_code"] {
         location.entry(field).or_insert(Value::Null);
     }
     Value::Object(location)
@@ -330,11 +295,7 @@ fn social_profiles(value: Value) -> Value {
 /// REST says `{}` or `{id, name}`, notifications `null`; it is written as plain text.
 fn plan(value: Value) -> Value {
     if let Value::String(name) = &value {
-        return if name.is_empty() {
-            Value::Null
-        } else {
-            json!({ "id": null, "name": name })
-        };
+        return if name.is_empty() { Value::Null } else { json!({ "id": null, "name": name }) };
     }
     match value.get("name") {
         None | Some(Value::Null) => Value::Null,
@@ -348,15 +309,8 @@ fn plan(value: Value) -> Value {
 fn id_list(list: &Value) -> Value {
     let ids = sorted_ids(list);
     let shown = ids.len() as u64;
-    let total = list
-        .get("total_count")
-        .and_then(Value::as_u64)
-        .unwrap_or(shown)
-        .max(shown);
-    let says_more = list
-        .get("has_more")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
+    let total = list.get("total_count").and_then(Value::as_u64).unwrap_or(shown).max(shown);
+    let says_more = list.get("has_more").and_then(Value::as_bool).unwrap_or(false);
     json!({ "ids": ids, "has_more": says_more || total > shown, "total": total })
 }
 
@@ -367,9 +321,8 @@ fn sorted_ids(list: &Value) -> Vec<String> {
         Value::Object(object) => object.get("id").cloned().map(text_of),
         other => Some(text_of(other.clone())),
     };
-    let mut ids: Vec<String> = items(list)
-        .filter_map(|item| Some(id(item)?.as_str()?.to_owned()))
-        .collect();
+    let mut ids: Vec<String> =
+        items(list).filter_map(|item| Some(id(item)?.as_str()?.to_owned())).collect();
     ids.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
     ids.dedup();
     ids
@@ -378,11 +331,9 @@ fn sorted_ids(list: &Value) -> Vec<String> {
 /// The items of a list in any of its envelopes: a plain array, or under `data` or its own name.
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     let inside = |key: &str| list.get(key).and_then(Value::as_array);
-    let array = list.as_array().or_else(|| {
-        ["data", "ids", "tags", "companies"]
-            .into_iter()
-            .find_map(inside)
-    });
+    let array = list
+        .as_array()
+        .or_else(|| ["data", "ids", "tags", "companies"].into_iter().find_map(inside));
     array.into_iter().flatten()
 }
 

@@ -67,10 +67,7 @@ fn api_versions_are_evened_out() {
 #[test]
 fn custom_attributes_are_left_as_they_are() {
     let item = sample("intercom/contact_user_full.json");
-    assert_eq!(
-        contact(&item)["custom_attributes"],
-        item["custom_attributes"]
-    );
+    assert_eq!(contact(&item)["custom_attributes"], item["custom_attributes"]);
     let dates = json!({"joined_at": "2026-01-10T00:00:00Z", "order": {"type": "order.list"}});
     let body = contact(&json!({"id": "c1", "custom_attributes": dates}));
     assert_eq!(body["custom_attributes"], dates);
@@ -83,10 +80,7 @@ fn empty_identifiers_are_unset() {
     item["name"] = json!("");
     item["email"] = json!("");
     let body = contact(&item);
-    assert_eq!(
-        [&body["phone"], &body["name"], &body["email"]],
-        [&Value::Null; 3]
-    );
+    assert_eq!([&body["phone"], &body["name"], &body["email"]], [&Value::Null; 3]);
 }
 
 #[test]
@@ -124,10 +118,7 @@ fn truncated_lists_say_so() {
 fn a_contact_with_few_fields_leaves_the_others_unknown() {
     let item = json!({"type": "contact", "id": "c1", "email": "ann@example.com"});
     assert_eq!(contact_completeness(&item), Completeness::Partial);
-    assert_eq!(
-        contact(&item),
-        json!({"id": "c1", "email": "ann@example.com"})
-    );
+    assert_eq!(contact(&item), json!({"id": "c1", "email": "ann@example.com"}));
 }
 
 #[test]
@@ -165,10 +156,7 @@ fn plans_have_one_form() {
     );
     case(json!("Pro"), json!({"id": null, "name": "Pro"}));
     case(json!({}), json!(null));
-    case(
-        json!({"type": "plan", "id": null, "name": null}),
-        json!(null),
-    );
+    case(json!({"type": "plan", "id": null, "name": null}), json!(null));
     case(json!(null), json!(null));
 }
 
@@ -186,16 +174,10 @@ fn a_partial_company_lacks_what_is_unknown() {
 #[test]
 fn a_company_keeps_the_ids_of_its_tags() {
     let body = company(&sample("intercom/company_full.json"), Completeness::Full);
-    assert_eq!(
-        body["tags"],
-        json!({"ids": ["9100001"], "has_more": false, "total": 1})
-    );
+    assert_eq!(body["tags"], json!({"ids": ["9100001"], "has_more": false, "total": 1}));
     assert_eq!(body["plan"], json!({"id": "269315", "name": "Pro"}));
     let minimal = company(&sample("intercom/company_minimal.json"), Completeness::Full);
-    assert_eq!(
-        (&minimal["name"], &minimal["plan"]),
-        (&Value::Null, &Value::Null)
-    );
+    assert_eq!((&minimal["name"], &minimal["plan"]), (&Value::Null, &Value::Null));
 }
 
 #[test]

@@ -97,9 +97,7 @@ pub(super) fn next_number(answer: &Value, current: u32) -> Option<u32> {
     };
     let following = current.checked_add(1)?;
     let is_there = || number(pages.get("total_pages")?).filter(|last| following <= *last);
-    from_next
-        .or_else(|| is_there().map(|_| following))
-        .filter(|next| *next > current)
+    from_next.or_else(|| is_there().map(|_| following)).filter(|next| *next > current)
 }
 
 /// Numbers inside `pages` may be text.
@@ -114,9 +112,7 @@ fn number(value: &Value) -> Option<u32> {
 fn query_of(text: &str, name: &str) -> Option<String> {
     let base = Url::parse("https://api.intercom.io").ok()?;
     let url = base.join(text).ok()?;
-    url.query_pairs()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]
@@ -129,18 +125,11 @@ mod tests {
     fn reads_every_form_of_the_next_position() {
         fn case(next: Value, expected: Option<&str>) {
             let answer = json!({ "pages": { "next": next, "per_page": "5" } });
-            assert_eq!(
-                next_cursor(&answer).as_ref().map(Cursor::as_str),
-                expected,
-                "{next}"
-            );
+            assert_eq!(next_cursor(&answer).as_ref().map(Cursor::as_str), expected, "{next}");
         }
         case(json!({"page": 2, "starting_after": "WzE3"}), Some("WzE3"));
         case(json!({"per_page": 5, "starting_after": "a=="}), Some("a=="));
-        case(
-            json!("https://api.intercom.io/contacts?per_page=5&starting_after=a%3D"),
-            Some("a="),
-        );
+        case(json!("https://api.intercom.io/contacts?per_page=5&starting_after=a%3D"), Some("a="));
         case(json!("/contacts?starting_after=x"), Some("x"));
         case(json!({"page": 2, "starting_after": ""}), None);
         case(json!({"page": 2}), None);
@@ -152,19 +141,12 @@ mod tests {
     #[test]
     fn reads_every_form_of_the_next_number() {
         fn case(pages: Value, expected: Option<u32>) {
-            assert_eq!(
-                next_number(&json!({ "pages": pages }), 1),
-                expected,
-                "{pages}"
-            );
+            assert_eq!(next_number(&json!({ "pages": pages }), 1), expected, "{pages}");
         }
         case(json!({"page": 1, "total_pages": 3}), Some(2));
         case(json!({"page": "1", "total_pages": "3"}), Some(2));
         case(json!({"page": 1, "total_pages": 1, "next": null}), None);
-        case(
-            json!({"next": "https://api.intercom.io/companies/list?per_page=60&page=2"}),
-            Some(2),
-        );
+        case(json!({"next": "https://api.intercom.io/companies/list?per_page=60&page=2"}), Some(2));
         case(json!({"next": {"page": 2}}), Some(2));
         case(json!({"next": {"page": 1}}), None);
         case(json!(null), None);

@@ -76,9 +76,7 @@ impl IntercomClient {
     /// [`IntercomError::NotFound`] means that it is deleted or merged, and names the survivor if known.
     pub async fn contact(&self, lane: Lane, id: &RecordId) -> Result<Snapshot, IntercomError> {
         const ROUTE: &str = "/contacts/{id}";
-        let answer = self
-            .get(lane, &["contacts", id.as_str()], &[], ROUTE)
-            .await?;
+        let answer = self.get(lane, &["contacts", id.as_str()], &[], ROUTE).await?;
         contact(&answer.value, &answer).ok_or(malformed(ROUTE, "it is no contact with an id"))
     }
 
@@ -96,9 +94,7 @@ impl IntercomClient {
         id: &RecordId,
     ) -> Result<Vec<Snapshot>, IntercomError> {
         const ROUTE: &str = "/contacts/{id}/tags";
-        let answer = self
-            .get(lane, &["contacts", id.as_str(), "tags"], &[], ROUTE)
-            .await?;
+        let answer = self.get(lane, &["contacts", id.as_str(), "tags"], &[], ROUTE).await?;
         let rows = rows(&answer, &["data", "tags"], ROUTE)?;
         Ok(rows.iter().filter_map(|row| tag(row, &answer)).collect())
     }
@@ -113,10 +109,8 @@ impl IntercomClient {
         let mut snapshots = Vec::new();
         let mut page = Some(1);
         while let Some(number) = page.filter(|number| *number <= MAX_COMPANY_PAGES) {
-            let query = [
-                ("page", number.to_string()),
-                ("per_page", COMPANIES_PER_PAGE.to_string()),
-            ];
+            let query =
+                [("page", number.to_string()), ("per_page", COMPANIES_PER_PAGE.to_string())];
             let path = ["contacts", id.as_str(), "companies"];
             let answer = self.get(lane, &path, &query, ROUTE).await?;
             let rows = rows(&answer, &["data", "companies"], ROUTE)?;
@@ -129,9 +123,7 @@ impl IntercomClient {
     /// One company as it is now.
     pub async fn company(&self, lane: Lane, id: &RecordId) -> Result<Snapshot, IntercomError> {
         const ROUTE: &str = "/companies/{id}";
-        let answer = self
-            .get(lane, &["companies", id.as_str()], &[], ROUTE)
-            .await?;
+        let answer = self.get(lane, &["companies", id.as_str()], &[], ROUTE).await?;
         company(&answer.value, &answer).ok_or(malformed(ROUTE, "it is no company with an id"))
     }
 
@@ -149,27 +141,15 @@ impl IntercomClient {
         scroll: Option<&str>,
     ) -> Result<ScrollPage, IntercomError> {
         const ROUTE: &str = "/companies/scroll";
-        let query: Vec<_> = scroll
-            .map(|scroll| ("scroll_param", scroll.to_owned()))
-            .into_iter()
-            .collect();
+        let query: Vec<_> =
+            scroll.map(|scroll| ("scroll_param", scroll.to_owned())).into_iter().collect();
         let request = self.request(Method::GET, &["companies", "scroll"], &query, ROUTE)?;
         let answer = self.call(lane, request, Repeat::IfNotAccepted).await?;
         let rows = rows(&answer, &["data", "companies"], ROUTE)?;
         let (snapshots, unusable) = usable(rows, |row| company(row, &answer));
-        let next = answer
-            .value
-            .get("scroll_param")
-            .and_then(Value::as_str)
-            .or(scroll);
-        let next = next
-            .filter(|next| !rows.is_empty() && !next.is_empty())
-            .map(str::to_owned);
-        Ok(ScrollPage {
-            snapshots,
-            next,
-            unusable,
-        })
+        let next = answer.value.get("scroll_param").and_then(Value::as_str).or(scroll);
+        let next = next.filter(|next| !rows.is_empty() && !next.is_empty()).map(str::to_owned);
+        Ok(ScrollPage { snapshots, next, unusable })
     }
 
     /// A page of 60 companies by number, from 1; Intercom refuses pages beyond 10,000 companies.
@@ -179,21 +159,13 @@ impl IntercomClient {
         page: u32,
     ) -> Result<CompanyPage, IntercomError> {
         const ROUTE: &str = "/companies/list";
-        let query = [
-            ("page", page.to_string()),
-            ("per_page", COMPANIES_PER_PAGE.to_string()),
-        ];
+        let query = [("page", page.to_string()), ("per_page", COMPANIES_PER_PAGE.to_string())];
         let request = self.request(Method::POST, &["companies", "list"], &query, ROUTE)?;
         let answer = self.call(lane, request, Repeat::Always).await?;
         let rows = rows(&answer, &["data", "companies"], ROUTE)?;
         let (snapshots, unusable) = usable(rows, |row| company(row, &answer));
         let next = next_number(&answer.value, page).filter(|_| !rows.is_empty());
-        Ok(CompanyPage {
-            snapshots,
-            next,
-            total: total(&answer.value),
-            unusable,
-        })
+        Ok(CompanyPage { snapshots, next, total: total(&answer.value), unusable })
     }
 
     /// Succeeds if the token may list conversations. One call.
@@ -216,12 +188,7 @@ fn contact_page(
     if next.is_some() && next.as_ref() == current {
         return Err(malformed(route, "its next page is the same page"));
     }
-    Ok(Page {
-        snapshots,
-        next,
-        total: total(&answer.value),
-        unusable,
-    })
+    Ok(Page { snapshots, next, total: total(&answer.value), unusable })
 }
 
 /// The rows of a list; an answer without one is not an empty list.
@@ -230,11 +197,8 @@ fn rows<'a>(
     keys: &[&str],
     route: &'static str,
 ) -> Result<&'a [Value], IntercomError> {
-    let list = keys
-        .iter()
-        .find_map(|key| answer.value.get(key)?.as_array());
-    list.map(Vec::as_slice)
-        .ok_or(malformed(route, "it holds no list"))
+    let list = keys.iter().find_map(|key| answer.value.get(key)?.as_array());
+    list.map(Vec::as_slice).ok_or(malformed(route, "it holds no list"))
 }
 
 fn usable(rows: &[Value], snapshot: impl Fn(&Value) -> Option<Snapshot>) -> (Vec<Snapshot>, usize) {
@@ -276,8 +240,6 @@ fn liveness(row: &Value) -> Liveness {
 }
 
 fn read(key: RecordKey, liveness: Liveness, body: Value, answer: &Answer) -> Snapshot {
-    let source = Source::Read {
-        began: answer.began,
-    };
+    let source = Source::Read { began: answer.began };
     Snapshot::new(key, liveness, body, source, answer.began, answer.received)
 }

@@ -80,46 +80,21 @@ mod tests {
             }
         }
         case(
-            &[
-                "contact.user.created",
-                "contact.lead.created",
-                "contact.created",
-                "user.created",
-            ],
+            &["contact.user.created", "contact.lead.created", "contact.created", "user.created"],
             Topic::ContactCreated,
         );
         case(
-            &[
-                "contact.user.updated",
-                "contact.lead.signed_up",
-                "contact.updated",
-            ],
+            &["contact.user.updated", "contact.lead.signed_up", "contact.updated"],
             Topic::ContactUpdated,
         );
+        case(&["contact.email.updated", "user.email.updated"], Topic::ContactEmailUpdated);
         case(
-            &["contact.email.updated", "user.email.updated"],
-            Topic::ContactEmailUpdated,
-        );
-        case(
-            &[
-                "contact.lead.tag.created",
-                "contact.tag.created",
-                "user.tag.created",
-            ],
+            &["contact.lead.tag.created", "contact.tag.created", "user.tag.created"],
             Topic::ContactTagCreated,
         );
-        case(
-            &["contact.user.tag.deleted", "contact.tag.deleted"],
-            Topic::ContactTagDeleted,
-        );
-        case(
-            &["contact.unsubscribed", "user.unsubscribed"],
-            Topic::ContactUnsubscribed,
-        );
-        case(
-            &["contact.unarchive", "contact.unarchived"],
-            Topic::ContactUnarchived,
-        );
+        case(&["contact.user.tag.deleted", "contact.tag.deleted"], Topic::ContactTagDeleted);
+        case(&["contact.unsubscribed", "user.unsubscribed"], Topic::ContactUnsubscribed);
+        case(&["contact.unarchive", "contact.unarchived"], Topic::ContactUnarchived);
         case(&["contact.deleted", "user.deleted"], Topic::ContactDeleted);
         case(&["ping"], Topic::Ping);
         case(&["company.updated"], Topic::Other("company.updated".into()));

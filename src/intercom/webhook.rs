@@ -96,9 +96,7 @@ impl Unverified {
     /// Takes the signatures out of the headers of a request.
     pub fn from_request(headers: &HeaderMap, body: Bytes) -> Self {
         let values = headers.get_all("x-hub-signature").iter();
-        let signatures = values
-            .map(|value| Bytes::copy_from_slice(value.as_bytes()))
-            .collect();
+        let signatures = values.map(|value| Bytes::copy_from_slice(value.as_bytes())).collect();
         Self { body, signatures }
     }
 
@@ -114,9 +112,7 @@ impl Unverified {
             [signature] => signature,
             _ => return Err(SignatureRejected::Several),
         };
-        let digits = signature
-            .strip_prefix(b"sha1=")
-            .ok_or(SignatureRejected::Malformed)?;
+        let digits = signature.strip_prefix(b"sha1=").ok_or(SignatureRejected::Malformed)?;
         let mut expected = [0_u8; 20];
         hex::decode_to_slice(digits, &mut expected).map_err(|_| SignatureRejected::Malformed)?;
         let key = secret.expose_secret().as_bytes();
@@ -125,8 +121,7 @@ impl Unverified {
         }
         let mut mac = Hmac::<Sha1>::new_from_slice(key).map_err(|_| SignatureRejected::Mismatch)?;
         mac.update(&self.body);
-        mac.verify_slice(&expected)
-            .map_err(|_| SignatureRejected::Mismatch)?;
+        mac.verify_slice(&expected).map_err(|_| SignatureRejected::Mismatch)?;
         Ok(Verified { body: self.body })
     }
 }
@@ -161,36 +156,19 @@ fn read(envelope: &Value, received: Timestamp) -> Result<Notification, Unusable>
     }
     let name = envelope.get("topic").and_then(Value::as_str);
     let name = name.ok_or_else(|| unusable("it has no topic"))?;
-    let created_at = envelope
-        .get("created_at")
-        .and_then(Timestamp::parse)
-        .unwrap_or(received);
-    let item = envelope
-        .get("data")
-        .and_then(|data| data.get("item"))
-        .unwrap_or(&Value::Null);
+    let created_at = envelope.get("created_at").and_then(Timestamp::parse).unwrap_or(received);
+    let item = envelope.get("data").and_then(|data| data.get("item")).unwrap_or(&Value::Null);
     let id = envelope.get("id").and_then(Value::as_str);
-    let id = id
-        .filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
-        .map(str::to_owned);
-    let said = Said {
-        item,
-        at: created_at,
-        received,
-    };
+    let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES).map(str::to_owned);
+    let said = Said { item, at: created_at, received };
     let topic = Topic::from_name(name);
     Ok(Notification {
-        dedupe_key: id
-            .clone()
-            .unwrap_or_else(|| said.key(name, Some(created_at))),
+        dedupe_key: id.clone().unwrap_or_else(|| said.key(name, Some(created_at))),
         id,
         content: said.content(&topic)?,
         topic,
         topic_name: name.to_owned(),
-        app_id: envelope
-            .get("app_id")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        app_id: envelope.get("app_id").and_then(Value::as_str).map(str::to_owned),
         created_at,
     })
 }
@@ -208,16 +186,9 @@ pub fn trusted(
     received: Timestamp,
 ) -> Result<Notification, Unusable> {
     let item = data.get("item").unwrap_or(data);
-    let said = Said {
-        item,
-        at: received,
-        received,
-    };
+    let said = Said { item, at: received, received };
     let topic = Topic::from_name(topic_name);
-    let is_timed = contact_of(item)
-        .get("updated_at")
-        .and_then(Timestamp::parse)
-        .is_some();
+    let is_timed = contact_of(item).get("updated_at").and_then(Timestamp::parse).is_some();
     Ok(Notification {
         dedupe_key: said.key(topic_name, (!is_timed).then_some(received)),
         id: None,
@@ -314,22 +285,15 @@ impl Said<'_> {
     fn merged(&self) -> Result<Vec<Snapshot>, Unusable> {
         let survivor = self.contact(None)?;
         let into = survivor.key.id.clone();
-        let absorbed = contact_of(self.item)
-            .get("merged_from")
-            .or(self.item.get("merged_from"));
+        let absorbed = contact_of(self.item).get("merged_from").or(self.item.get("merged_from"));
         let absorbed = match absorbed {
             Some(Value::Array(several)) => several.as_slice(),
             Some(one) => std::slice::from_ref(one),
             None => &[],
         };
-        let ids = absorbed
-            .iter()
-            .filter_map(normalize::id_of)
-            .filter(|id| *id != into);
+        let ids = absorbed.iter().filter_map(normalize::id_of).filter(|id| *id != into);
         let losers = ids.map(|id| {
-            let liveness = Liveness::Merged {
-                into: Some(into.clone()),
-            };
+            let liveness = Liveness::Merged { into: Some(into.clone()) };
             self.snapshot(RecordKey::contact(id), liveness, json!({}))
         });
         let losers: Vec<_> = losers.collect();
@@ -352,35 +316,21 @@ impl Said<'_> {
     }
 
     fn is_flagged(&self, flag: &str) -> bool {
-        contact_of(self.item)
-            .get(flag)
-            .and_then(Value::as_bool)
-            .unwrap_or(false)
+        contact_of(self.item).get(flag).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn snapshot(&self, key: RecordKey, liveness: Liveness, body: Value) -> Snapshot {
-        Snapshot::new(
-            key,
-            liveness,
-            body,
-            Source::Notification,
-            self.at,
-            self.received,
-        )
+        Snapshot::new(key, liveness, body, Source::Notification, self.at, self.received)
     }
 }
 
 /// The contact of an item: the item itself, or what a wrapper holds.
 fn contact_of(item: &Value) -> &Value {
-    item.get("contact")
-        .filter(|contact| contact.is_object())
-        .unwrap_or(item)
+    item.get("contact").filter(|contact| contact.is_object()).unwrap_or(item)
 }
 
 fn unusable(reason: impl Into<String>) -> Unusable {
-    Unusable {
-        reason: reason.into(),
-    }
+    Unusable { reason: reason.into() }
 }
 
 impl fmt::Debug for Unverified {
@@ -398,10 +348,9 @@ impl fmt::Debug for Verified {
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Snapshots(snapshots) => f
-                .debug_list()
-                .entries(snapshots.iter().map(|s| (&s.key, &s.liveness)))
-                .finish(),
+            Self::Snapshots(snapshots) => {
+                f.debug_list().entries(snapshots.iter().map(|s| (&s.key, &s.liveness))).finish()
+            }
             Self::Ping => f.write_str("Ping"),
             Self::Ignored { reason } => f.debug_struct("Ignored").field("reason", reason).finish(),
         }

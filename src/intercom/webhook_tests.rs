@@ -15,14 +15,8 @@ fn secret() -> SecretString {
 }
 
 fn unverified(body: &[u8], signatures: &[&str]) -> Unverified {
-    let signatures = signatures
-        .iter()
-        .map(|s| Bytes::from((*s).to_owned()))
-        .collect();
-    Unverified {
-        body: Bytes::copy_from_slice(body),
-        signatures,
-    }
+    let signatures = signatures.iter().map(|s| Bytes::from((*s).to_owned())).collect();
+    Unverified { body: Bytes::copy_from_slice(body), signatures }
 }
 
 fn sign(body: &[u8]) -> String {
@@ -32,20 +26,13 @@ fn sign(body: &[u8]) -> String {
 }
 
 fn sample(path: &str) -> Vec<u8> {
-    std::fs::read(format!(
-        "{}/tests/samples/{path}",
-        env!("CARGO_MANIFEST_DIR")
-    ))
-    .unwrap()
+    std::fs::read(format!("{}/tests/samples/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 /// Signs, verifies and parses.
 fn deliver(body: &[u8]) -> Result<Notification, Unusable> {
     let signature = sign(body);
-    unverified(body, &[&signature])
-        .verify(&secret())
-        .unwrap()
-        .parse(RECEIVED)
+    unverified(body, &[&signature]).verify(&secret()).unwrap().parse(RECEIVED)
 }
 
 fn notification(path: &str) -> Notification {
@@ -94,21 +81,14 @@ fn one_flipped_bit_of_body_or_signature_is_noticed() {
         let mut body = BODY.to_vec();
         body[index / 8] ^= 1 << (index % 8);
         let result = unverified(&body, &[SIGNATURE]).verify(&secret());
-        assert_eq!(
-            result.unwrap_err(),
-            SignatureRejected::Mismatch,
-            "bit {index}"
-        );
+        assert_eq!(result.unwrap_err(), SignatureRejected::Mismatch, "bit {index}");
     }
     let digest = hex::decode(&SIGNATURE[5..]).unwrap();
     for index in 0..160 {
         let mut digest = digest.clone();
         digest[index / 8] ^= 1 << (index % 8);
         let signature = format!("sha1={}", hex::encode(digest));
-        assert!(
-            unverified(BODY, &[&signature]).verify(&secret()).is_err(),
-            "bit {index}"
-        );
+        assert!(unverified(BODY, &[&signature]).verify(&secret()).is_err(), "bit {index}");
     }
 }
 
@@ -121,11 +101,7 @@ fn another_secret_or_none_verifies_nothing() {
         mac.update(BODY);
         format!("sha1={}", hex::encode(mac.finalize().into_bytes()))
     };
-    assert!(
-        unverified(BODY, &[&signature])
-            .verify(&SecretString::from(""))
-            .is_err()
-    );
+    assert!(unverified(BODY, &[&signature]).verify(&SecretString::from("")).is_err());
 }
 
 #[rstest]
@@ -139,16 +115,8 @@ fn another_secret_or_none_verifies_nothing() {
 #[case("recorded/contacts_merged.json", Topic::ContactMerged, 1)]
 #[case("intercom/webhook_contact_user_created.json", Topic::ContactCreated, 1)]
 #[case("intercom/webhook_contact_user_updated.json", Topic::ContactUpdated, 1)]
-#[case(
-    "intercom/webhook_contact_lead_tag_created.json",
-    Topic::ContactTagCreated,
-    2
-)]
-#[case(
-    "intercom/webhook_contact_unsubscribed.json",
-    Topic::ContactUnsubscribed,
-    1
-)]
+#[case("intercom/webhook_contact_lead_tag_created.json", Topic::ContactTagCreated, 2)]
+#[case("intercom/webhook_contact_unsubscribed.json", Topic::ContactUnsubscribed, 1)]
 #[case("intercom/webhook_contact_merged.json", Topic::ContactMerged, 2)]
 fn contact_topics_bring_whole_contacts(
     #[case] path: &str,
@@ -157,10 +125,7 @@ fn contact_topics_bring_whole_contacts(
 ) {
     let notification = notification(path);
     assert_eq!(notification.topic, topic);
-    assert_eq!(
-        notification.id.as_deref(),
-        Some(notification.dedupe_key.as_str())
-    );
+    assert_eq!(notification.id.as_deref(), Some(notification.dedupe_key.as_str()));
     let snapshots = snapshots(path);
     assert_eq!(snapshots.len(), count);
     let contact = &snapshots[0];
@@ -180,10 +145,7 @@ fn what_is_gone_leaves_a_tombstone_at_the_time_of_the_envelope(
 ) {
     let snapshots = snapshots(path);
     assert_eq!(snapshots.len(), 1);
-    assert_eq!(
-        (&snapshots[0].liveness, snapshots[0].version.at.seconds()),
-        (&liveness, at)
-    );
+    assert_eq!((&snapshots[0].liveness, snapshots[0].version.at.seconds()), (&liveness, at));
     assert_eq!(snapshots[0].body, json!({}));
 }
 
@@ -201,10 +163,7 @@ fn what_is_gone_leaves_a_tombstone_at_the_time_of_the_envelope(
 #[case("intercom/webhook_conversation_rating_added.json")]
 #[case("intercom/webhook_event_created.json")]
 fn other_topics_are_ignored_and_never_an_error(#[case] path: &str) {
-    assert!(matches!(
-        notification(path).content,
-        Content::Ignored { .. }
-    ));
+    assert!(matches!(notification(path).content, Content::Ignored { .. }));
 }
 
 #[rstest]
@@ -213,51 +172,31 @@ fn other_topics_are_ignored_and_never_an_error(#[case] path: &str) {
 fn a_ping_has_a_key_without_an_id(#[case] path: &str) {
     let ping = notification(path);
     assert_eq!((&ping.content, &ping.id), (&Content::Ping, &None));
-    assert!(
-        ping.dedupe_key.starts_with("ping//1"),
-        "{}",
-        ping.dedupe_key
-    );
+    assert!(ping.dedupe_key.starts_with("ping//1"), "{}", ping.dedupe_key);
 }
 
 #[test]
 fn a_tag_notification_tells_the_name_of_the_tag() {
     let snapshots = snapshots("recorded/contact_user_tag_created.json");
     assert_eq!(snapshots[1].key.to_string(), "tag:12871563");
-    assert_eq!(
-        snapshots[1].body,
-        json!({"id": "12871563", "name": "Feature Request"})
-    );
-    assert_eq!(
-        snapshots[0].body["tags"]["ids"],
-        json!(["12871563", "12948207"])
-    );
+    assert_eq!(snapshots[1].body, json!({"id": "12871563", "name": "Feature Request"}));
+    assert_eq!(snapshots[0].body["tags"]["ids"], json!(["12871563", "12948207"]));
 }
 
 #[test]
 fn an_opt_out_is_true_whatever_the_contact_says() {
     let text = String::from_utf8(sample("recorded/contact_unsubscribed.json")).unwrap();
-    let text = text.replace(
-        r#""unsubscribed_from_emails": true"#,
-        r#""unsubscribed_from_emails": false"#,
-    );
-    let Content::Snapshots(snapshots) = deliver(text.as_bytes()).unwrap().content else {
-        panic!()
-    };
+    let text =
+        text.replace(r#""unsubscribed_from_emails": true"#, r#""unsubscribed_from_emails": false"#);
+    let Content::Snapshots(snapshots) = deliver(text.as_bytes()).unwrap().content else { panic!() };
     assert_eq!(snapshots[0].body["unsubscribed_from_emails"], true);
 }
 
 #[test]
 fn a_merge_names_the_survivor() {
     let snapshots = snapshots("intercom/webhook_contact_merged.json");
-    assert_eq!(
-        snapshots[1].key.to_string(),
-        "contact:6660d4f2a1b2c3d4e5f60718"
-    );
-    assert_eq!(
-        snapshots[1].liveness.to_string(),
-        "merged:666a0000000000000000a001"
-    );
+    assert_eq!(snapshots[1].key.to_string(), "contact:6660d4f2a1b2c3d4e5f60718");
+    assert_eq!(snapshots[1].liveness.to_string(), "merged:666a0000000000000000a001");
     assert!(snapshots[0].body.get("merged_from").is_none());
 }
 
@@ -319,43 +258,22 @@ fn a_second_delivery_without_an_id_has_the_same_key() {
 fn what_cannot_be_used_says_why() {
     fn case(body: &str, reason: &str) {
         let error = deliver(body.as_bytes()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("the notification cannot be used: {reason}")
-        );
+        assert_eq!(error.to_string(), format!("the notification cannot be used: {reason}"));
     }
     fn item(item: &str) -> String {
         format!(
             r#"{{"type":"notification_event","topic":"contact.user.updated","data":{{"item":{item}}}}}"#
         )
     }
-    case(
-        "",
-        "it is not JSON: EOF while parsing a value at line 1 column 0",
-    );
+    case("", "it is not JSON: EOF while parsing a value at line 1 column 0");
     case("[]", "its type is not `notification_event`");
-    case(
-        r#"{"topic":"ping"}"#,
-        "its type is not `notification_event`",
-    );
+    case(r#"{"topic":"ping"}"#, "its type is not `notification_event`");
     case(r#"{"type":"notification_event"}"#, "it has no topic");
     case(&item("null"), "its contact has no usable id");
-    case(
-        &item(r#"{"type":"contact"}"#),
-        "its contact has no usable id",
-    );
-    case(
-        &item(r#"{"type":"contact","id":"a b"}"#),
-        "its contact has no usable id",
-    );
-    case(
-        &item(r#"{"type":"conversation","id":"1"}"#),
-        "its item is not a contact",
-    );
-    case(
-        &item(r#"{"type":"contact_tag","tag":{"id":"1"}}"#),
-        "its item is not a contact",
-    );
+    case(&item(r#"{"type":"contact"}"#), "its contact has no usable id");
+    case(&item(r#"{"type":"contact","id":"a b"}"#), "its contact has no usable id");
+    case(&item(r#"{"type":"conversation","id":"1"}"#), "its item is not a contact");
+    case(&item(r#"{"type":"contact_tag","tag":{"id":"1"}}"#), "its item is not a contact");
     let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
     let error = deliver(deep.as_bytes()).unwrap_err();
     assert!(error.reason.contains("recursion limit exceeded"), "{error}");
@@ -369,13 +287,8 @@ fn a_notification_may_be_handed_in_as_data_or_item() {
     let one = trusted("contact.updated", &data, RECEIVED).unwrap();
     let other = trusted("contact.updated", &data["item"], RECEIVED.plus(60)).unwrap();
     assert_eq!(one.dedupe_key, other.dedupe_key);
-    let Content::Snapshots(snapshots) = one.content else {
-        panic!()
-    };
-    assert_eq!(
-        snapshots,
-        self::snapshots("recorded/contact_user_updated.json")
-    );
+    let Content::Snapshots(snapshots) = one.content else { panic!() };
+    assert_eq!(snapshots, self::snapshots("recorded/contact_user_updated.json"));
     assert!(trusted("contact.updated", &json!({"type": "contact"}), RECEIVED).is_err());
     let few = json!({"type": "contact", "id": "c1", "email": "ann@example.com"});
     let Content::Snapshots(few) = trusted("user.created", &few, RECEIVED).unwrap().content else {
@@ -400,8 +313,5 @@ fn nothing_personal_is_in_the_debug_text() {
         unverified(&body, &[]),
         notification("recorded/contact_user_updated.json")
     );
-    assert!(
-        !text.contains("example.com") && !text.contains("Dara"),
-        "{text}"
-    );
+    assert!(!text.contains("example.com") && !text.contains("Dara"), "{text}");
 }

@@ -69,10 +69,7 @@ pub(super) fn error_of(response: &Response) -> IntercomError {
     let first = list.and_then(|list| list.errors.into_iter().next());
     let is_intercoms = first.is_some();
     let ErrorItem { code, message } = first.unwrap_or_default();
-    let (code, message) = (
-        code.unwrap_or_default(),
-        redacted(&message.unwrap_or_default()),
-    );
+    let (code, message) = (code.unwrap_or_default(), redacted(&message.unwrap_or_default()));
     if code == "scroll_exists" {
         return IntercomError::ScrollBusy;
     }
@@ -87,28 +84,20 @@ pub(super) fn error_of(response: &Response) -> IntercomError {
             IntercomError::Forbidden { code, message }
         }
         // A bare 404 comes from the edge and proves nothing about the object.
-        StatusCode::NOT_FOUND | StatusCode::GONE if is_intercoms => IntercomError::NotFound {
-            merged_into: canonical_contact(response),
-        },
-        StatusCode::NOT_FOUND | StatusCode::REQUEST_TIMEOUT => IntercomError::Server {
-            status: status.as_u16(),
-        },
-        _ if status.is_server_error() => IntercomError::Server {
-            status: status.as_u16(),
-        },
-        _ => IntercomError::Invalid {
-            status: status.as_u16(),
-            code,
-            message,
-        },
+        StatusCode::NOT_FOUND | StatusCode::GONE if is_intercoms => {
+            IntercomError::NotFound { merged_into: canonical_contact(response) }
+        }
+        StatusCode::NOT_FOUND | StatusCode::REQUEST_TIMEOUT => {
+            IntercomError::Server { status: status.as_u16() }
+        }
+        _ if status.is_server_error() => IntercomError::Server { status: status.as_u16() },
+        _ => IntercomError::Invalid { status: status.as_u16(), code, message },
     }
 }
 
 /// `Link: </contacts/{id}>; rel="canonical"` of a merged contact, since 2.16.
 fn canonical_contact(response: &Response) -> Option<RecordId> {
-    let link = response
-        .header("link")
-        .filter(|link| link.contains("canonical"))?;
+    let link = response.header("link").filter(|link| link.contains("canonical"))?;
     let (_, rest) = link.split_once("/contacts/")?;
     let (id, _) = rest.split_once('>')?;
     id.parse().ok()
@@ -117,11 +106,7 @@ fn canonical_contact(response: &Response) -> Option<RecordId> {
 /// A message without what could be an address: Intercom repeats values that it refuses.
 fn redacted(message: &str) -> String {
     let word = |word: &str| {
-        if word.contains('@') {
-            "***".to_owned()
-        } else {
-            word.to_owned()
-        }
+        if word.contains('@') { "***".to_owned() } else { word.to_owned() }
     };
     let words: Vec<_> = message.split_whitespace().map(word).collect();
     words.join(" ").chars().take(MAX_MESSAGE).collect()
@@ -137,11 +122,7 @@ mod tests {
 
     fn response(status: u16, body: &str) -> Response {
         let status = StatusCode::from_u16(status).unwrap();
-        Response {
-            status,
-            headers: HeaderMap::new(),
-            body: Bytes::from(body.to_owned()),
-        }
+        Response { status, headers: HeaderMap::new(), body: Bytes::from(body.to_owned()) }
     }
 
     fn list(code: &str, message: &str) -> String {
@@ -164,21 +145,9 @@ mod tests {
             &list("token_unauthorized", "Not authorized to access resource"),
             "the access token lacks a permission for this: tick its scope in the Developer Hub",
         );
-        case(
-            404,
-            &list("not_found", "User Not Found"),
-            "intercom has no such object",
-        );
-        case(
-            404,
-            "<html>nginx</html>",
-            "intercom answers 404 without saying why",
-        );
-        case(
-            502,
-            "<html>nginx</html>",
-            "intercom answers 502 without saying why",
-        );
+        case(404, &list("not_found", "User Not Found"), "intercom has no such object");
+        case(404, "<html>nginx</html>", "intercom answers 404 without saying why");
+        case(502, "<html>nginx</html>", "intercom answers 502 without saying why");
         case(
             400,
             &list("scroll_exists", "scroll already exists for this workspace"),

@@ -188,36 +188,17 @@ mod tests {
     fn values_are_the_same_as_brevo_reads_them_back() {
         fn case(name: &str, ours: AttributeValue, theirs: AttributeValue, same: bool) {
             let name: AttributeName = name.parse().unwrap();
-            assert_eq!(
-                ours.is_same(&theirs, &name),
-                same,
-                "{name}: {ours} / {theirs}"
-            );
+            assert_eq!(ours.is_same(&theirs, &name), same, "{name}: {ours} / {theirs}");
         }
         let text = |t: &str| AttributeValue::Text(t.to_owned());
         case("SMS", text("+66812345678"), text("66812345678"), true);
         case("SMS", text("0066812345678"), text("66812345678"), true);
         case("SMS", text("+66812345678"), text("66812345679"), false);
         case("NAME", text("+66812345678"), text("66812345678"), false);
-        case(
-            "SEATS",
-            AttributeValue::Integer(12),
-            AttributeValue::Float(12.0),
-            true,
-        );
+        case("SEATS", AttributeValue::Integer(12), AttributeValue::Float(12.0), true);
         case("SEATS", AttributeValue::Integer(12), text("12"), false);
-        case(
-            "DAY",
-            text("2026-01-10"),
-            text("2026-01-10T00:00:00.000Z"),
-            true,
-        );
-        case(
-            "DAY",
-            text("2026-01-10"),
-            text("2026-01-11T00:00:00.000Z"),
-            false,
-        );
+        case("DAY", text("2026-01-10"), text("2026-01-10T00:00:00.000Z"), true);
+        case("DAY", text("2026-01-10"), text("2026-01-11T00:00:00.000Z"), false);
         let list =
             |items: &[&str]| AttributeValue::List(items.iter().map(|i| (*i).into()).collect());
         case("COLORS", list(&["a", "b"]), list(&["b", "a"]), true);
@@ -225,10 +206,7 @@ mod tests {
 
     #[test]
     fn names_are_upper_case() {
-        assert_eq!(
-            "plan_tier".parse::<AttributeName>().unwrap().as_str(),
-            "PLAN_TIER"
-        );
+        assert_eq!("plan_tier".parse::<AttributeName>().unwrap().as_str(), "PLAN_TIER");
         assert!("".parse::<AttributeName>().is_err());
     }
 }

@@ -109,14 +109,8 @@ pub fn difference(desired: &Resolved, current: Option<&BrevoContact>, applied: &
 
     let mut change = Change {
         identity: current.map_or(Identity::New, |contact| Identity::Known(contact.id)),
-        email: desired
-            .email
-            .clone()
-            .filter(|email| now.email.as_ref() != Some(email)),
-        ext_id: desired
-            .ext_id
-            .clone()
-            .filter(|ext_id| now.ext_id.as_ref() != Some(ext_id)),
+        email: desired.email.clone().filter(|email| now.email.as_ref() != Some(email)),
+        ext_id: desired.ext_id.clone().filter(|ext_id| now.ext_id.as_ref() != Some(ext_id)),
         set: BTreeMap::new(),
         clear: BTreeSet::new(),
         add: BTreeSet::new(),
@@ -136,15 +130,9 @@ pub fn difference(desired: &Resolved, current: Option<&BrevoContact>, applied: &
         };
         change.add = desired.add.iter().filter(open).copied().collect();
     }
-    let withdrawn = applied
-        .lists
-        .iter()
-        .filter(|list| !desired.add.contains(list));
+    let withdrawn = applied.lists.iter().filter(|list| !desired.add.contains(list));
     let unwanted = withdrawn.chain(&desired.remove);
-    change.remove = unwanted
-        .filter(|list| now.lists.contains(list))
-        .copied()
-        .collect();
+    change.remove = unwanted.filter(|list| now.lists.contains(list)).copied().collect();
     change
 }
 

@@ -92,10 +92,7 @@ mod tests {
         let one = json!({"a": 1, "b": {"c": [1, 2]}});
         let other: Value = serde_json::from_str(r#"{"b":{"c":[1,2]},"a":1}"#).unwrap();
         assert_eq!(Digest::of_json(&one), Digest::of_json(&other));
-        assert_ne!(
-            Digest::of_json(&one),
-            Digest::of_json(&json!({"a": 1, "b": {"c": [2, 1]}}))
-        );
+        assert_ne!(Digest::of_json(&one), Digest::of_json(&json!({"a": 1, "b": {"c": [2, 1]}})));
     }
 
     proptest! {

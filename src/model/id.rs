@@ -69,10 +69,7 @@ impl FromStr for RecordKind {
             "contact" => Ok(Self::Contact),
             "company" => Ok(Self::Company),
             "tag" => Ok(Self::Tag),
-            other => Err(InvalidId {
-                what: "record kind",
-                value: other.to_owned(),
-            }),
+            other => Err(InvalidId { what: "record kind", value: other.to_owned() }),
         }
     }
 }
@@ -99,10 +96,7 @@ impl FromStr for RecordId {
             Ok(Self(Arc::from(text)))
         } else {
             let value = text.chars().take(64).collect();
-            Err(InvalidId {
-                what: "Intercom id",
-                value,
-            })
+            Err(InvalidId { what: "Intercom id", value })
         }
     }
 }
@@ -125,26 +119,17 @@ pub struct RecordKey {
 impl RecordKey {
     /// The key of a contact.
     pub fn contact(id: RecordId) -> Self {
-        Self {
-            kind: RecordKind::Contact,
-            id,
-        }
+        Self { kind: RecordKind::Contact, id }
     }
 
     /// The key of a company.
     pub fn company(id: RecordId) -> Self {
-        Self {
-            kind: RecordKind::Company,
-            id,
-        }
+        Self { kind: RecordKind::Company, id }
     }
 
     /// The key of a tag.
     pub fn tag(id: RecordId) -> Self {
-        Self {
-            kind: RecordKind::Tag,
-            id,
-        }
+        Self { kind: RecordKind::Tag, id }
     }
 }
 
@@ -158,14 +143,10 @@ impl FromStr for RecordKey {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, id) = text.split_once(':').ok_or_else(|| InvalidId {
-            what: "record key",
-            value: text.to_owned(),
-        })?;
-        Ok(Self {
-            kind: kind.parse()?,
-            id: id.parse()?,
-        })
+        let (kind, id) = text
+            .split_once(':')
+            .ok_or_else(|| InvalidId { what: "record key", value: text.to_owned() })?;
+        Ok(Self { kind: kind.parse()?, id: id.parse()? })
     }
 }
 
@@ -192,10 +173,7 @@ impl FromStr for Email {
         if lower.len() <= 254 && email_address::EmailAddress::is_valid(&lower) {
             Ok(Self(Arc::from(lower)))
         } else {
-            Err(InvalidId {
-                what: "e-mail address",
-                value: text.chars().take(64).collect(),
-            })
+            Err(InvalidId { what: "e-mail address", value: text.chars().take(64).collect() })
         }
     }
 }

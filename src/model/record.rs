@@ -61,9 +61,7 @@ impl FromStr for Liveness {
             "deleted" => Self::Deleted,
             "merged" => Self::Merged { into: None },
             other => match other.strip_prefix("merged:") {
-                Some(id) => Self::Merged {
-                    into: Some(id.parse()?),
-                },
+                Some(id) => Self::Merged { into: Some(id.parse()?) },
                 None => Self::Live,
             },
         })
@@ -156,7 +154,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A snapshot of a normalised `body`. `updated_at` orders it; where the body has none,
-    /// `fallback` does. A version far ahead of `received` counts as `received`.
+    /// `fallback` does, which is never later than `received`. A version far ahead of `received` counts
+    /// as `received`.
     pub fn new(
         key: RecordKey,
         liveness: Liveness,
@@ -165,21 +164,13 @@ impl Snapshot {
         fallback: Timestamp,
         received: Timestamp,
     ) -> Self {
-        let at = body
-            .get("updated_at")
-            .and_then(Timestamp::parse)
-            .unwrap_or(fallback);
+        let at =
+            body.get("updated_at").and_then(Timestamp::parse).unwrap_or(fallback.min(received));
         let latest = received.plus(CLOCK_TOLERANCE_SECONDS);
         let at = if at > latest { received } else { at };
         let digest = digest_of(&liveness, &body);
         let version = Version { at, digest, source };
-        Self {
-            key,
-            version,
-            liveness,
-            body,
-            is_partial: false,
-        }
+        Self { key, version, liveness, body, is_partial: false }
     }
 
     /// Says that keys missing from the body are unknown, not absent.
@@ -225,15 +216,30 @@ pub struct Record {
 }
 
 impl Record {
-    /// Says whether a snapshot replaces this record. Beyond [`Version::compare`]: a read that found
-    /// an object after it was said to be gone brings it back, and nothing else brings back what is
-    /// gone for good.
+    /// Says whether a snapshot replaces this record. Beyond [`Version::compare`]:
+    ///
+    /// - What is gone for good has no later state, whatever the times say. Only a read that found it
+    ///   after it was said to be gone brings it back.
+    /// - An archival wins over another state of its second: if that is wrong, the next read finds the
+    ///   contact, while nothing would find it gone.
     pub fn compare(&self, incoming: &Snapshot) -> Freshness {
-        let comes_back = !self.liveness.is_live() && incoming.liveness.is_live();
-        match incoming.version.source {
-            Source::Read { began } if comes_back && began > self.version.at => Freshness::Newer,
-            _ if comes_back && self.liveness.is_final() => Freshness::Older,
-            _ => Version::compare(&self.version, &incoming.version),
+        let was_read_after = |source: Source, at: Timestamp| match source {
+            Source::Read { began } => began > at,
+            Source::Notification => false,
+        };
+        match (self.liveness.is_live(), incoming.liveness.is_live()) {
+            (false, true) if was_read_after(incoming.version.source, self.version.at) => {
+                Freshness::Newer
+            }
+            (false, true) if self.liveness.is_final() => Freshness::Older,
+            (true, false) if incoming.liveness.is_final() => {
+                let is_denied = was_read_after(self.version.source, incoming.version.at);
+                if is_denied { Freshness::Older } else { Freshness::Newer }
+            }
+            (was_live, _) => match Version::compare(&self.version, &incoming.version) {
+                Freshness::Tie if was_live && !incoming.liveness.is_live() => Freshness::Newer,
+                order => order,
+            },
         }
     }
 
@@ -245,19 +251,8 @@ impl Record {
 
 impl From<Snapshot> for Record {
     fn from(snapshot: Snapshot) -> Self {
-        let Snapshot {
-            key,
-            version,
-            liveness,
-            body,
-            is_partial: _,
-        } = snapshot;
-        Self {
-            key,
-            version,
-            liveness,
-            body,
-        }
+        let Snapshot { key, version, liveness, body, is_partial: _ } = snapshot;
+        Self { key, version, liveness, body }
     }
 }
 
@@ -281,9 +276,7 @@ mod tests {
     }
 
     fn read(began: i64) -> Source {
-        Source::Read {
-            began: Timestamp::from_seconds(began),
-        }
+        Source::Read { began: Timestamp::from_seconds(began) }
     }
 
     #[test]
@@ -292,46 +285,14 @@ mod tests {
             assert_eq!(Record::from(stored).compare(&incoming), expected);
         }
         let hook = Source::Notification;
-        case(
-            snapshot(10, "a", hook),
-            snapshot(11, "b", hook),
-            Freshness::Newer,
-        );
-        case(
-            snapshot(11, "a", hook),
-            snapshot(10, "b", hook),
-            Freshness::Older,
-        );
-        case(
-            snapshot(10, "a", hook),
-            snapshot(10, "a", hook),
-            Freshness::Unchanged,
-        );
-        case(
-            snapshot(10, "a", hook),
-            snapshot(10, "b", hook),
-            Freshness::Tie,
-        );
-        case(
-            snapshot(10, "a", hook),
-            snapshot(10, "b", read(10)),
-            Freshness::Tie,
-        );
-        case(
-            snapshot(10, "a", hook),
-            snapshot(10, "b", read(11)),
-            Freshness::Newer,
-        );
-        case(
-            snapshot(10, "a", read(11)),
-            snapshot(10, "b", hook),
-            Freshness::Older,
-        );
-        case(
-            snapshot(10, "a", read(11)),
-            snapshot(10, "b", read(12)),
-            Freshness::Newer,
-        );
+        case(snapshot(10, "a", hook), snapshot(11, "b", hook), Freshness::Newer);
+        case(snapshot(11, "a", hook), snapshot(10, "b", hook), Freshness::Older);
+        case(snapshot(10, "a", hook), snapshot(10, "a", hook), Freshness::Unchanged);
+        case(snapshot(10, "a", hook), snapshot(10, "b", hook), Freshness::Tie);
+        case(snapshot(10, "a", hook), snapshot(10, "b", read(10)), Freshness::Tie);
+        case(snapshot(10, "a", hook), snapshot(10, "b", read(11)), Freshness::Newer);
+        case(snapshot(10, "a", read(11)), snapshot(10, "b", hook), Freshness::Older);
+        case(snapshot(10, "a", read(11)), snapshot(10, "b", read(12)), Freshness::Newer);
     }
 
     #[test]
@@ -341,6 +302,34 @@ mod tests {
         let late = snapshot(99, "b", Source::Notification);
         assert_eq!(gone.compare(&late), Freshness::Older);
         assert_eq!(gone.compare(&snapshot(9, "b", read(11))), Freshness::Newer);
+    }
+
+    #[test]
+    fn a_deletion_counts_whatever_its_time_unless_a_later_read_denies_it() {
+        let gone = |at: i64| Snapshot {
+            liveness: Liveness::Deleted,
+            ..snapshot(at, "gone", Source::Notification)
+        };
+        let live = |at: i64, source| Record::from(snapshot(at, "a", source));
+        assert_eq!(live(10, Source::Notification).compare(&gone(10)), Freshness::Newer);
+        assert_eq!(live(10, Source::Notification).compare(&gone(9)), Freshness::Newer);
+        assert_eq!(live(10, read(12)).compare(&gone(12)), Freshness::Newer);
+        assert_eq!(live(10, read(13)).compare(&gone(12)), Freshness::Older);
+    }
+
+    #[test]
+    fn an_archival_wins_its_second_and_loses_to_what_is_newer() {
+        let hidden = |at: i64| Snapshot {
+            liveness: Liveness::Archived,
+            ..snapshot(at, "gone", Source::Notification)
+        };
+        let live = Record::from(snapshot(10, "a", Source::Notification));
+        assert_eq!(live.compare(&hidden(10)), Freshness::Newer);
+        assert_eq!(live.compare(&hidden(9)), Freshness::Older);
+        let archived = Record::from(hidden(10));
+        assert_eq!(archived.compare(&snapshot(10, "a", Source::Notification)), Freshness::Older);
+        assert_eq!(archived.compare(&snapshot(11, "a", Source::Notification)), Freshness::Newer);
+        assert_eq!(archived.compare(&snapshot(9, "a", read(11))), Freshness::Newer);
     }
 
     #[test]
@@ -356,13 +345,8 @@ mod tests {
     fn what_a_partial_snapshot_lacks_is_kept() {
         let mut stored = Record::from(snapshot(10, "a", Source::Notification));
         stored.body = json!({"updated_at": 10, "size": 40, "name": "Acme"});
-        let partial = snapshot(11, "b", Source::Notification)
-            .partial()
-            .over(&stored);
-        assert_eq!(
-            partial.body,
-            json!({"updated_at": 11, "size": 40, "name": "b"})
-        );
+        let partial = snapshot(11, "b", Source::Notification).partial().over(&stored);
+        assert_eq!(partial.body, json!({"updated_at": 11, "size": 40, "name": "b"}));
     }
 
     proptest! {

@@ -38,12 +38,7 @@ impl Timestamp {
     pub fn parse(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) => {
-                let float = || {
-                    number
-                        .as_f64()
-                        .filter(|f| f.is_finite())
-                        .map(|f| f.floor() as i64)
-                };
+                let float = || number.as_f64().filter(|f| f.is_finite()).map(|f| f.floor() as i64);
                 number.as_i64().or_else(float).map(Self)
             }
             Value::String(text) => Self::parse_text(text),
@@ -56,9 +51,7 @@ impl Timestamp {
         static PARSER: DateTimeParser = DateTimeParser::new();
         let text = text.trim();
         if let Ok(instant) = PARSER.parse_timestamp(text) {
-            return Some(Self(
-                instant.as_nanosecond().div_euclid(1_000_000_000) as i64
-            ));
+            return Some(Self(instant.as_nanosecond().div_euclid(1_000_000_000) as i64));
         }
         let civil = PARSER.parse_datetime(text).ok()?;
         let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
@@ -86,10 +79,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_second())
     }
@@ -126,11 +116,7 @@ mod tests {
     #[test]
     fn reads_every_form_of_time_that_the_services_write() {
         fn case(value: Value, seconds: Option<i64>) {
-            assert_eq!(
-                Timestamp::parse(&value).map(Timestamp::seconds),
-                seconds,
-                "{value}"
-            );
+            assert_eq!(Timestamp::parse(&value).map(Timestamp::seconds), seconds, "{value}");
         }
         case(json!(1_768_019_995), Some(1_768_019_995));
         case(json!(1_768_019_995.9), Some(1_768_019_995));

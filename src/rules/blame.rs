@@ -8,9 +8,7 @@ use crate::model::Origin;
 /// The text of an operand, the left one being 0, of the operator at a place; `None` unless it is a
 /// variable or a chain of fields.
 pub(crate) fn operand(scripts: &[AST], place: &Origin, index: usize) -> Option<String> {
-    let script = scripts
-        .iter()
-        .find(|script| script.source() == Some(&*place.file))?;
+    let script = scripts.iter().find(|script| script.source() == Some(&*place.file))?;
     let mut found = None;
     script.walk(&mut |path| {
         let operand =
@@ -21,11 +19,7 @@ pub(crate) fn operand(scripts: &[AST], place: &Origin, index: usize) -> Option<S
                 Some(ASTNode::Stmt(Stmt::Assignment(assignment)))
                     if is_at(place, assignment.0.position()) =>
                 {
-                    Some(if index == 0 {
-                        &assignment.1.lhs
-                    } else {
-                        &assignment.1.rhs
-                    })
+                    Some(if index == 0 { &assignment.1.lhs } else { &assignment.1.rhs })
                 }
                 _ => None,
             };

@@ -9,17 +9,8 @@ use super::load::line_column;
 use super::ruleset::SourceFile;
 
 /// What Rhai itself understands without a function behind it.
-const KEYWORDS: [&str; 9] = [
-    "Fn",
-    "call",
-    "curry",
-    "type_of",
-    "is_def_fn",
-    "is_def_var",
-    "is_shared",
-    "print",
-    "debug",
-];
+const KEYWORDS: [&str; 9] =
+    ["Fn", "call", "curry", "type_of", "is_def_fn", "is_def_var", "is_shared", "print", "debug"];
 
 /// Names of functions and the numbers of arguments that they take.
 #[derive(Debug, Default)]
@@ -50,9 +41,7 @@ impl Functions {
 
     /// True if there is one of this name for so many arguments.
     pub(crate) fn has(&self, name: &str, arguments: usize) -> bool {
-        self.0
-            .get(name)
-            .is_some_and(|known| known.contains(&arguments))
+        self.0.get(name).is_some_and(|known| known.contains(&arguments))
     }
 
     /// Names that a script's writer could have meant.
@@ -143,10 +132,7 @@ fn check_call(
         .filter_map(|count| count.checked_sub(usize::from(is_method)))
         .map(|count| count.to_string())
         .collect();
-    let message = format!(
-        "`{name}` takes {} arguments, not {arguments}",
-        shown.join(" or ")
-    );
+    let message = format!("`{name}` takes {} arguments, not {arguments}", shown.join(" or "));
     let message = message.replace("takes 1 arguments", "takes 1 argument");
     Some(Diagnostic::error(message, &file.path).at(&file.text, line, column))
 }
@@ -164,9 +150,9 @@ fn check_qualified(
         let problem = error(format!("there is no module `{module}`"));
         return Some(match nearest(module, scope.libraries.keys().copied()) {
             Some(near) => problem.with_help(format!("did you mean `{near}`?")),
-            None => problem.with_help(format!(
-                "modules are the files of `lib`: `lib/{module}.rhai`"
-            )),
+            None => {
+                problem.with_help(format!("modules are the files of `lib`: `lib/{module}.rhai`"))
+            }
         });
     };
     let name = call.name.as_str();

@@ -37,10 +37,7 @@ pub(crate) fn check(
         for function in script.ast.iter_functions() {
             match script.role {
                 Role::Library(name) => {
-                    libraries
-                        .entry(name)
-                        .or_default()
-                        .add(function.name, function.params.len());
+                    libraries.entry(name).or_default().add(function.name, function.params.len());
                 }
                 _ => visible.add(function.name, function.params.len()),
             }
@@ -54,11 +51,7 @@ pub(crate) fn check(
             Role::Library(name) => libraries.get(name),
             _ => None,
         };
-        let scope = CallScope {
-            visible: &visible,
-            own,
-            libraries: &libraries,
-        };
+        let scope = CallScope { visible: &visible, own, libraries: &libraries };
         found.extend(check_calls(script.file, &script.ast, &scope));
         check_names(script, environment, data, &mut found);
         check_properties(script, &mut found);
@@ -115,10 +108,8 @@ fn check_hiding(script: &Parsed<'_>, host: &Functions, found: &mut Vec<Diagnosti
 fn check_duplicates(parsed: &[Parsed<'_>], found: &mut Vec<Diagnostic>) {
     let mut functions: BTreeMap<(&str, usize), &str> = BTreeMap::new();
     let mut handlers: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut known_constants: BTreeMap<String, &str> = CONFIGURED
-        .into_iter()
-        .map(|name| (name.to_owned(), "configuration"))
-        .collect();
+    let mut known_constants: BTreeMap<String, &str> =
+        CONFIGURED.into_iter().map(|name| (name.to_owned(), "configuration")).collect();
     for script in parsed {
         let path = script.file.path.as_str();
         for (name, at) in constants(&script.ast) {
@@ -224,12 +215,7 @@ fn check_names(
                     && !environment.lists.contains_key(property.2.as_str())
                 {
                     let known = environment.lists.keys().map(String::as_str);
-                    found.push(unknown_list(
-                        file,
-                        &property.2,
-                        *at,
-                        nearest(&property.2, known),
-                    ));
+                    found.push(unknown_list(file, &property.2, *at, nearest(&property.2, known)));
                 }
             }
             Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
@@ -322,17 +308,14 @@ pub(crate) fn syntax_error(file: &SourceFile, error: &ParseError, known: &[Strin
         ParseErrorType::FnDuplicatedDefinition(name, _) => {
             (format!("the function `{name}` is defined twice"), None)
         }
-        ParseErrorType::UnexpectedEOF => (
-            "the script ends too early".to_owned(),
-            Some("is a `}` or a `)` missing?".to_owned()),
-        ),
+        ParseErrorType::UnexpectedEOF => {
+            ("the script ends too early".to_owned(), Some("is a `}` or a `)` missing?".to_owned()))
+        }
         other => {
             let text = other.to_string();
             let mut letters = text.chars();
-            let first: String = letters
-                .next()
-                .map(|c| c.to_lowercase().collect())
-                .unwrap_or_default();
+            let first: String =
+                letters.next().map(|c| c.to_lowercase().collect()).unwrap_or_default();
             (format!("{first}{}", letters.as_str()), None)
         }
     };
@@ -359,12 +342,7 @@ pub(crate) fn head_of(text: &str, name: &str) -> (u32, u32) {
         let start = after_fn + (rest.len() - rest.trim_start().len());
         let rest = line.get(start..)?.strip_prefix(name)?;
         let before = line.get(..start)?.chars().count();
-        rest.trim_start()
-            .starts_with('(')
-            .then(|| u32::try_from(before + 1).unwrap_or(0))
+        rest.trim_start().starts_with('(').then(|| u32::try_from(before + 1).unwrap_or(0))
     };
-    (1..)
-        .zip(text.lines())
-        .find_map(|(at, line)| Some((at, column(line)?)))
-        .unwrap_or((0, 0))
+    (1..).zip(text.lines()).find_map(|(at, line)| Some((at, column(line)?))).unwrap_or((0, 0))
 }

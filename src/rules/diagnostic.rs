@@ -62,10 +62,7 @@ impl Diagnostic {
 
     /// A warning about a whole file or folder.
     pub fn warning(message: impl Into<String>, file: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(message, file)
-        }
+        Self { severity: Severity::Warning, ..Self::error(message, file) }
     }
 
     /// The same, at a place in the text of its file.
@@ -78,10 +75,7 @@ impl Diagnostic {
             .and_then(|index| text.lines().nth(index))
             .map(str::to_owned);
         if self.span_length.is_none() {
-            self.span_length = self
-                .source_line
-                .as_deref()
-                .and_then(|l| word_length(l, column));
+            self.span_length = self.source_line.as_deref().and_then(|l| word_length(l, column));
         }
         self
     }
@@ -135,11 +129,7 @@ impl fmt::Display for Diagnostic {
 /// The length of the word that begins at a column; `None` where none does.
 fn word_length(line: &str, column: u32) -> Option<u32> {
     let start = column.checked_sub(1)? as usize;
-    let length = line
-        .chars()
-        .skip(start)
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .count();
+    let length = line.chars().skip(start).take_while(|c| c.is_alphanumeric() || *c == '_').count();
     u32::try_from(length).ok().filter(|length| *length > 0)
 }
 
@@ -182,10 +172,7 @@ error: there is no function `split_nam`
 
     #[test]
     fn only_near_names_are_offered() {
-        assert_eq!(
-            nearest("map_contacts", ["map_contact", "map_company"]),
-            Some("map_contact")
-        );
+        assert_eq!(nearest("map_contacts", ["map_contact", "map_company"]), Some("map_contact"));
         assert_eq!(nearest("hello", ["map_contact"]), None);
         assert_eq!(nearest("ab", ["ac"]), None);
     }

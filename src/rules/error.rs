@@ -112,12 +112,7 @@ impl ScriptError {
         trace.reverse();
         let origin = origin(&file, error.position());
         let (kind, message) = explain(error, &|index| operand(&origin, index));
-        Self {
-            kind,
-            message,
-            origin: Some(origin),
-            trace,
-        }
+        Self { kind, message, origin: Some(origin), trace }
     }
 }
 
@@ -133,11 +128,7 @@ fn place(origin: Option<&Origin>) -> String {
 /// A place in a file.
 pub(crate) fn origin(file: &str, position: Position) -> Origin {
     let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    Origin {
-        file: file.into(),
-        line: number(position.line()),
-        column: number(position.position()),
-    }
+    Origin { file: file.into(), line: number(position.line()), column: number(position.position()) }
 }
 
 /// What a host function throws: told apart from what a script throws, and caught just the same.
@@ -168,22 +159,18 @@ fn explain(
             Some(refusal) => (Refused, refusal.to_string()),
             None => (Threw, thrown(&value)),
         },
-        E::ErrorTooManyOperations(_) => (
-            LimitExceeded(Limit::Operations),
-            "the script takes too many steps".to_owned(),
-        ),
-        E::ErrorTerminated(..) => (
-            LimitExceeded(Limit::Time),
-            "the script takes too long".to_owned(),
-        ),
-        E::ErrorStackOverflow(_) => (
-            LimitExceeded(Limit::CallDepth),
-            "functions call each other too deeply".to_owned(),
-        ),
-        E::ErrorDataTooLarge(what, _) => (
-            LimitExceeded(Limit::Size),
-            format!("too large: {}", what.to_lowercase()),
-        ),
+        E::ErrorTooManyOperations(_) => {
+            (LimitExceeded(Limit::Operations), "the script takes too many steps".to_owned())
+        }
+        E::ErrorTerminated(..) => {
+            (LimitExceeded(Limit::Time), "the script takes too long".to_owned())
+        }
+        E::ErrorStackOverflow(_) => {
+            (LimitExceeded(Limit::CallDepth), "functions call each other too deeply".to_owned())
+        }
+        E::ErrorDataTooLarge(what, _) => {
+            (LimitExceeded(Limit::Size), format!("too large: {}", what.to_lowercase()))
+        }
         E::ErrorTooManyVariables(_) => {
             (LimitExceeded(Limit::Size), "too many variables".to_owned())
         }
@@ -191,11 +178,7 @@ fn explain(
         E::ErrorVariableNotFound(name, _) => (Failed, format!("there is no variable `{name}`")),
         E::ErrorMismatchDataType(wanted, got, _) => (
             Failed,
-            format!(
-                "{} is needed here, not {}",
-                type_in_words(&wanted),
-                type_in_words(&got)
-            ),
+            format!("{} is needed here, not {}", type_in_words(&wanted), type_in_words(&got)),
         ),
         other => (Failed, lower_first(&without_position(&other))),
     };
@@ -218,16 +201,9 @@ fn no_function(signature: &str, operand: &dyn Fn(usize) -> Option<String>) -> St
         Some((name, types)) => (name, types.strip_suffix(')').unwrap_or(types)),
         None => (signature, ""),
     };
-    let types: Vec<_> = types
-        .split(", ")
-        .filter(|t| !t.is_empty())
-        .map(type_in_words)
-        .collect();
+    let types: Vec<_> = types.split(", ").filter(|t| !t.is_empty()).map(type_in_words).collect();
     let is_operator = !name.starts_with(|c: char| c.is_alphabetic() || c == '_');
-    let unit = types
-        .iter()
-        .position(|word| word == "()")
-        .filter(|_| is_operator);
+    let unit = types.iter().position(|word| word == "()").filter(|_| is_operator);
     if let Some(field) = unit.and_then(operand) {
         return format!("`{field}` is (), and `{name}` does not work on it");
     }
@@ -282,11 +258,7 @@ pub(crate) fn single_line(text: &str) -> String {
             line.push('…');
             break;
         }
-        if letter.is_control() {
-            line.extend(letter.escape_default())
-        } else {
-            line.push(letter)
-        }
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
     }
     line
 }

@@ -42,11 +42,7 @@ impl Evaluation {
     }
 
     fn with(as_of: Option<Timestamp>, sources: Arc<[Arc<str>]>) -> Self {
-        Self(Arc::new(State {
-            as_of,
-            sources,
-            notes: Mutex::default(),
-        }))
+        Self(Arc::new(State { as_of, sources, notes: Mutex::default() }))
     }
 
     /// The evaluation that a host function was called in. There is none while a rule set is loaded.
@@ -54,10 +50,7 @@ impl Evaluation {
         ctx.tag()
             .and_then(|tag| tag.read_lock::<Self>().map(|evaluation| evaluation.clone()))
             .ok_or_else(|| {
-                refuse(format!(
-                    "`{}` works in handlers, not at the top level",
-                    ctx.fn_name()
-                ))
+                refuse(format!("`{}` works in handlers, not at the top level", ctx.fn_name()))
             })
     }
 
@@ -71,10 +64,7 @@ impl Evaluation {
         let source = ctx.call_source().unwrap_or_default();
         let known = self.0.sources.iter().find(|file| &***file == source);
         let file = known.cloned().unwrap_or_else(|| source.into());
-        Origin {
-            file,
-            ..origin("", ctx.call_position())
-        }
+        Origin { file, ..origin("", ctx.call_position()) }
     }
 
     /// Remembers that an answer flips at `at`, if that is still to come.
@@ -90,10 +80,7 @@ impl Evaluation {
     pub(crate) fn log(&self, text: &str, origin: Origin) {
         let mut notes = self.notes();
         if notes.log.len() < MAX_LINES - 1 {
-            notes.log.push(Line {
-                text: single_line(text),
-                origin,
-            });
+            notes.log.push(Line { text: single_line(text), origin });
         } else if notes.log.len() < MAX_LINES {
             let text = format!("more than {MAX_LINES} lines: the rest is not kept");
             notes.log.push(Line { text, origin });

@@ -27,10 +27,7 @@ pub(crate) enum Role<'a> {
 impl SourceFile {
     /// What the file is.
     pub(crate) fn role(&self) -> Role<'_> {
-        let inside = self
-            .path
-            .split_once('/')
-            .map_or(self.path.as_str(), |(_, inside)| inside);
+        let inside = self.path.split_once('/').map_or(self.path.as_str(), |(_, inside)| inside);
         let stem =
             |name: &'_ str| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
         if let Some(name) = inside.strip_suffix(".rhai") {
@@ -48,10 +45,7 @@ impl SourceFile {
     }
 
     fn is_part_of_the_version(&self) -> bool {
-        matches!(
-            self.role(),
-            Role::Script | Role::Library(_) | Role::Table(_)
-        )
+        matches!(self.role(), Role::Script | Role::Library(_) | Role::Table(_))
     }
 }
 
@@ -69,34 +63,20 @@ const FOLDERS: [(&str, &str); 5] = [
 /// # Errors
 /// A diagnostic for each file or folder that cannot be read as text; a missing folder is one.
 pub(crate) fn read_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
-    let root = dir
-        .file_name()
-        .map_or("scripts".into(), |name| name.to_string_lossy());
+    let root = dir.file_name().map_or("scripts".into(), |name| name.to_string_lossy());
     if !dir.is_dir() {
-        let problem = Diagnostic::error(
-            format!("there is no folder `{}`", dir.display()),
-            root.as_ref(),
-        );
-        return Err(vec![
-            problem.with_help("`tajo init` writes one, or set `scripts.dir`"),
-        ]);
+        let problem =
+            Diagnostic::error(format!("there is no folder `{}`", dir.display()), root.as_ref());
+        return Err(vec![problem.with_help("`tajo init` writes one, or set `scripts.dir`")]);
     }
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for (folder, extension) in FOLDERS {
-        let path = if folder.is_empty() {
-            dir.to_path_buf()
-        } else {
-            dir.join(folder)
-        };
+        let path = if folder.is_empty() { dir.to_path_buf() } else { dir.join(folder) };
         if !path.is_dir() {
             continue;
         }
-        let shown = if folder.is_empty() {
-            root.to_string()
-        } else {
-            format!("{root}/{folder}")
-        };
+        let shown = if folder.is_empty() { root.to_string() } else { format!("{root}/{folder}") };
         if let Err(error) = read_folder(&path, &shown, extension, &mut files, &mut problems) {
             problems.push(Diagnostic::error(format!("cannot be read: {error}"), shown));
         }
@@ -142,10 +122,7 @@ pub(crate) fn digest(files: &[SourceFile], environment: &RuleEnvironment) -> Dig
         .filter(|file| file.is_part_of_the_version())
         .map(|file| {
             // Without the folder's name, so that a moved folder is the same rule set.
-            let inside = file
-                .path
-                .split_once('/')
-                .map_or(file.path.as_str(), |(_, inside)| inside);
+            let inside = file.path.split_once('/').map_or(file.path.as_str(), |(_, inside)| inside);
             (inside, file.text.as_str())
         })
         .collect();

@@ -57,15 +57,8 @@ impl DecisionHandle {
         evaluation: Evaluation,
         lists: Arc<BTreeMap<String, i64>>,
     ) -> Self {
-        let draft = Draft {
-            decision,
-            last_read: None,
-        };
-        Self {
-            draft: Arc::new(Mutex::new(draft)),
-            evaluation,
-            lists,
-        }
+        let draft = Draft { decision, last_read: None };
+        Self { draft: Arc::new(Mutex::new(draft)), evaluation, lists }
     }
 
     /// The handle as a script's value.
@@ -81,26 +74,14 @@ impl DecisionHandle {
     /// The decision, when the scripts are done with it.
     pub(crate) fn finish(self) -> Decision {
         match Arc::try_unwrap(self.draft) {
-            Ok(draft) => {
-                draft
-                    .into_inner()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .decision
-            }
-            Err(shared) => shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .decision
-                .clone(),
+            Ok(draft) => draft.into_inner().unwrap_or_else(PoisonError::into_inner).decision,
+            Err(shared) => shared.lock().unwrap_or_else(PoisonError::into_inner).decision.clone(),
         }
     }
 
     /// True once the contact is skipped or deleted, so that no further handler has a say.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(
-            self.draft().decision.verdict,
-            Verdict::Skip { .. } | Verdict::Delete
-        )
+        matches!(self.draft().decision.verdict, Verdict::Skip { .. } | Verdict::Delete)
     }
 
     /// The place of the call that a host function serves.
@@ -119,9 +100,7 @@ impl DecisionHandle {
                     Written::Value(value) => AttributeIntent::Set(value),
                     Written::Nothing => AttributeIntent::Withdraw,
                 };
-                draft
-                    .attributes
-                    .insert(name.clone(), Traced { value, origin });
+                draft.attributes.insert(name.clone(), Traced { value, origin });
             }
         }
         Ok(())
@@ -170,9 +149,7 @@ impl DecisionHandle {
         let origin = self.origin(ctx);
         with_json(source, |source| {
             if !matches!(source, Value::Object(_) | Value::Null) {
-                return Err(refuse(
-                    "`set_all` takes a map of values as its first argument",
-                ));
+                return Err(refuse("`set_all` takes a map of values as its first argument"));
             }
             if let Ok(prefix) = names.as_immutable_string_ref() {
                 return self.set_prefixed(source, &prefix, &origin);
@@ -194,11 +171,7 @@ impl DecisionHandle {
                 continue;
             };
             let name = format!("{prefix}{}", attribute_case(field));
-            self.write(
-                &Target::attribute(&name).map_err(refuse)?,
-                value,
-                origin.clone(),
-            )?;
+            self.write(&Target::attribute(&name).map_err(refuse)?, value, origin.clone())?;
         }
         Ok(())
     }
@@ -212,9 +185,7 @@ impl DecisionHandle {
     ) -> Outcome<()> {
         for (field, name) in names {
             let Some(name) = name.as_str() else {
-                return Err(refuse(format!(
-                    "`set_all`: the attribute for `{field}` must be text"
-                )));
+                return Err(refuse(format!("`set_all`: the attribute for `{field}` must be text")));
             };
             let value = Written::from_json(source.get(field).unwrap_or(&Value::Null))
                 .map_err(|problem| refuse(format!("`{field}` cannot be {problem}")))?;
@@ -226,10 +197,7 @@ impl DecisionHandle {
     fn put_list(&self, ctx: &Ctx<'_>, list: &Dynamic, value: ListIntent) -> Outcome<()> {
         let list = self.list(ctx.fn_name(), &to_json(list))?;
         let origin = self.origin(ctx);
-        self.draft()
-            .decision
-            .lists
-            .insert(list, Traced { value, origin });
+        self.draft().decision.lists.insert(list, Traced { value, origin });
         Ok(())
     }
 
@@ -248,10 +216,7 @@ impl DecisionHandle {
             };
             for list in lists {
                 let list = self.list("add_to_lists", &list)?;
-                let value = Traced {
-                    value: ListIntent::Add,
-                    origin: origin.clone(),
-                };
+                let value = Traced { value: ListIntent::Add, origin: origin.clone() };
                 self.draft().decision.lists.insert(list, value);
             }
         }
@@ -262,20 +227,16 @@ impl DecisionHandle {
         match list {
             Value::Number(number) => match number.as_i64() {
                 Some(id) if id > 0 => Ok(ListRef::Id(id)),
-                _ => Err(refuse(format!(
-                    "`{function}`: {number} is not the number of a list"
-                ))),
+                _ => Err(refuse(format!("`{function}`: {number} is not the number of a list"))),
             },
             Value::String(name) if !name.trim().is_empty() => Ok(match self.lists.get(name) {
                 Some(id) => ListRef::Id(*id),
                 None => ListRef::Name(name.clone()),
             }),
-            Value::Null => Err(refuse(format!(
-                "`{function}` takes the number or name of a list, not ()"
-            ))),
-            _ => Err(refuse(format!(
-                "`{function}` takes the number or name of a list"
-            ))),
+            Value::Null => {
+                Err(refuse(format!("`{function}` takes the number or name of a list, not ()")))
+            }
+            _ => Err(refuse(format!("`{function}` takes the number or name of a list"))),
         }
     }
 
@@ -286,10 +247,7 @@ impl DecisionHandle {
         change: impl FnOnce(&mut Decision, AttributeName, Origin),
     ) -> Outcome<()> {
         let Target::Attribute(name) = Target::parse(name).map_err(refuse)? else {
-            return Err(refuse(format!(
-                "`{}` takes an attribute, not `{name}`",
-                ctx.fn_name()
-            )));
+            return Err(refuse(format!("`{}` takes an attribute, not `{name}`", ctx.fn_name())));
         };
         let origin = self.origin(ctx);
         change(&mut self.draft().decision, name, origin);
@@ -326,11 +284,7 @@ fn texts(tags: &Dynamic) -> Outcome<Vec<ImmutableString>> {
     }
     if let Some(view) = tags.read_lock::<View>() {
         let items = view.value().as_array().ok_or_else(wrong)?;
-        return Ok(items
-            .iter()
-            .filter_map(Value::as_str)
-            .map(Into::into)
-            .collect());
+        return Ok(items.iter().filter_map(Value::as_str).map(Into::into).collect());
     }
     let items = tags.as_array_ref().map_err(|_| wrong())?;
     Ok(items
@@ -354,10 +308,9 @@ fn identity(name: &str, value: Written, origin: Origin) -> Outcome<Option<Traced
     match value {
         Written::Nothing => Ok(None),
         Written::Value(AttributeValue::Text(value)) => Ok(Some(Traced { value, origin })),
-        Written::Value(AttributeValue::Integer(id)) if name == "ext_id" => Ok(Some(Traced {
-            value: id.to_string(),
-            origin,
-        })),
+        Written::Value(AttributeValue::Integer(id)) if name == "ext_id" => {
+            Ok(Some(Traced { value: id.to_string(), origin }))
+        }
         Written::Value(_) => Err(refuse(format!("`{name}` must be text"))),
     }
 }
@@ -379,29 +332,20 @@ pub(crate) fn register(engine: &mut Engine) {
             brevo.set_all(&ctx, &values, &names)
         },
     );
-    engine.register_fn(
-        "clear",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: &str| {
-            brevo.attribute_intent(&ctx, name, |draft, name, origin| {
-                let value = AttributeIntent::Clear;
-                draft.attributes.insert(name, Traced { value, origin });
-            })
-        },
-    );
-    engine.register_fn(
-        "keep",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: &str| {
-            brevo.attribute_intent(&ctx, name, |draft, name, _| {
-                draft.keep.insert(name);
-            })
-        },
-    );
-    engine.register_fn(
-        "add_to_list",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, list: Dynamic| {
-            brevo.put_list(&ctx, &list, ListIntent::Add)
-        },
-    );
+    engine.register_fn("clear", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: &str| {
+        brevo.attribute_intent(&ctx, name, |draft, name, origin| {
+            let value = AttributeIntent::Clear;
+            draft.attributes.insert(name, Traced { value, origin });
+        })
+    });
+    engine.register_fn("keep", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: &str| {
+        brevo.attribute_intent(&ctx, name, |draft, name, _| {
+            draft.keep.insert(name);
+        })
+    });
+    engine.register_fn("add_to_list", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, list: Dynamic| {
+        brevo.put_list(&ctx, &list, ListIntent::Add)
+    });
     engine.register_fn(
         "remove_from_list",
         |ctx: Ctx<'_>, brevo: &mut DecisionHandle, list: Dynamic| {
@@ -417,21 +361,12 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_fn("unsubscribe", |ctx: Ctx<'_>, brevo: &mut DecisionHandle| {
         brevo.unsubscribe(&ctx, "email")
     });
-    engine.register_fn(
-        "unsubscribe",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, channel: &str| brevo.unsubscribe(&ctx, channel),
-    );
-    engine.register_fn(
-        "skip",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, reason: &str| {
-            brevo.decide(
-                &ctx,
-                Verdict::Skip {
-                    reason: reason.to_owned(),
-                },
-            );
-        },
-    );
+    engine.register_fn("unsubscribe", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, channel: &str| {
+        brevo.unsubscribe(&ctx, channel)
+    });
+    engine.register_fn("skip", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, reason: &str| {
+        brevo.decide(&ctx, Verdict::Skip { reason: reason.to_owned() });
+    });
     engine.register_fn("release", |ctx: Ctx<'_>, brevo: &mut DecisionHandle| {
         brevo.decide(&ctx, Verdict::Release)
     });

@@ -22,51 +22,15 @@ pub(crate) const CHOOSE_PRIMARY: &str = "choose_primary";
 
 /// All handlers. Any may be missing from a set; none may be there twice.
 pub(crate) const HANDLERS: [Handler; 9] = [
-    Handler {
-        name: MAP_CONTACT,
-        parameters: &["contact", "brevo"],
-        is_served: true,
-    },
-    Handler {
-        name: MAP_TAGS,
-        parameters: &["tags", "contact", "brevo"],
-        is_served: true,
-    },
-    Handler {
-        name: MERGE_CONTACT,
-        parameters: &["existing", "brevo"],
-        is_served: true,
-    },
-    Handler {
-        name: CHOOSE_PRIMARY,
-        parameters: &["contacts"],
-        is_served: true,
-    },
-    Handler {
-        name: "map_company",
-        parameters: &["company", "brevo"],
-        is_served: false,
-    },
-    Handler {
-        name: "map_conversation",
-        parameters: &["conversation", "brevo"],
-        is_served: false,
-    },
-    Handler {
-        name: "map_event",
-        parameters: &["event", "brevo"],
-        is_served: false,
-    },
-    Handler {
-        name: "map_brevo_contact",
-        parameters: &["contact", "intercom"],
-        is_served: false,
-    },
-    Handler {
-        name: "map_brevo_event",
-        parameters: &["event", "intercom"],
-        is_served: false,
-    },
+    Handler { name: MAP_CONTACT, parameters: &["contact", "brevo"], is_served: true },
+    Handler { name: MAP_TAGS, parameters: &["tags", "contact", "brevo"], is_served: true },
+    Handler { name: MERGE_CONTACT, parameters: &["existing", "brevo"], is_served: true },
+    Handler { name: CHOOSE_PRIMARY, parameters: &["contacts"], is_served: true },
+    Handler { name: "map_company", parameters: &["company", "brevo"], is_served: false },
+    Handler { name: "map_conversation", parameters: &["conversation", "brevo"], is_served: false },
+    Handler { name: "map_event", parameters: &["event", "brevo"], is_served: false },
+    Handler { name: "map_brevo_contact", parameters: &["contact", "intercom"], is_served: false },
+    Handler { name: "map_brevo_event", parameters: &["event", "intercom"], is_served: false },
 ];
 
 /// The handler of this name.

@@ -74,11 +74,7 @@ impl fmt::Display for TestReport {
                 Some(failure) => writeln!(f, "FAILED  {} {}\n{failure}", test.file, test.name)?,
             }
         }
-        let failed = self
-            .tests
-            .iter()
-            .filter(|test| test.failure.is_some())
-            .count();
+        let failed = self.tests.iter().filter(|test| test.failure.is_some()).count();
         write!(f, "{} passed, {failed} failed", self.tests.len() - failed)
     }
 }
@@ -99,11 +95,7 @@ pub fn run_tests(rules: &RuleSet, dir: &Path) -> TestReport {
     let mut report = TestReport::default();
     let asserted = Arc::new(AtomicUsize::new(0));
     let engine = engine(rules, dir, &asserted);
-    for file in rules
-        .files()
-        .iter()
-        .filter(|file| file.role() == Role::Test)
-    {
+    for file in rules.files().iter().filter(|file| file.role() == Role::Test) {
         match compile(&engine, rules, file) {
             Ok(script) => run_file(&engine, rules, file, &script, &asserted, &mut report),
             Err(problems) => report.problems.extend(problems),
@@ -123,12 +115,7 @@ fn run_file(
     let mut tests: Vec<_> = script
         .iter_functions()
         .filter(|function| function.name.starts_with("test_") && function.params.is_empty())
-        .map(|function| {
-            (
-                function.name.to_owned(),
-                check::head_of(&file.text, function.name),
-            )
-        })
+        .map(|function| (function.name.to_owned(), check::head_of(&file.text, function.name)))
         .collect();
     tests.sort_by_key(|(_, place)| *place);
     for (name, (line, column)) in tests {
@@ -142,11 +129,7 @@ fn run_file(
             ),
             Ok(()) => None,
         };
-        report.tests.push(TestOutcome {
-            file: file.path.clone(),
-            name,
-            failure,
-        });
+        report.tests.push(TestOutcome { file: file.path.clone(), name, failure });
     }
 }
 
@@ -166,9 +149,7 @@ fn run_test(
     let Err(error) = result else { return Ok(()) };
     let error = ScriptError::new(*error, &file.path, &|_, _| None);
     let place = error.origin.clone();
-    let shown = place
-        .as_ref()
-        .and_then(|p| rules.files().iter().find(|f| f.path == *p.file));
+    let shown = place.as_ref().and_then(|p| rules.files().iter().find(|f| f.path == *p.file));
     let shown = shown.unwrap_or(file);
     let (line, column) = place.map_or((0, 0), |place| (place.line, place.column));
     Err(Diagnostic::error(error.message, &shown.path).at(&shown.text, line, column))
@@ -187,18 +168,11 @@ fn compile(engine: &Engine, rules: &RuleSet, file: &SourceFile) -> Result<AST, V
     let mut visible = Functions::of_engine(engine);
     let mut libraries: BTreeMap<&str, Functions> = BTreeMap::new();
     for known in &rules.compiled().scripts {
-        let role = rules
-            .files()
-            .iter()
-            .find(|f| known.source() == Some(&f.path))
-            .map(|f| f.role());
+        let role = rules.files().iter().find(|f| known.source() == Some(&f.path)).map(|f| f.role());
         for function in known.iter_functions() {
             match role {
                 Some(Role::Library(name)) => {
-                    libraries
-                        .entry(name)
-                        .or_default()
-                        .add(function.name, function.params.len());
+                    libraries.entry(name).or_default().add(function.name, function.params.len());
                 }
                 _ => visible.add(function.name, function.params.len()),
             }
@@ -207,17 +181,9 @@ fn compile(engine: &Engine, rules: &RuleSet, file: &SourceFile) -> Result<AST, V
     for function in script.iter_functions() {
         visible.add(function.name, function.params.len());
     }
-    let scope = CallScope {
-        visible: &visible,
-        own: None,
-        libraries: &libraries,
-    };
+    let scope = CallScope { visible: &visible, own: None, libraries: &libraries };
     let problems = check_calls(file, &script, &scope);
-    if problems.is_empty() {
-        Ok(script)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(script) } else { Err(problems) }
 }
 
 /// An engine with the scripts of a set and the functions of tests.
@@ -226,10 +192,7 @@ fn engine(rules: &RuleSet, dir: &Path, asserted: &Arc<AtomicUsize>) -> Engine {
     let mut engine = sandbox::engine(&limits, &rules.compiled().data);
     engine.set_strict_variables(true);
     rules.compiled().parts.register(&mut engine);
-    let samples = Samples {
-        rules: rules.clone(),
-        dir: dir.join("tests").join("samples"),
-    };
+    let samples = Samples { rules: rules.clone(), dir: dir.join("tests").join("samples") };
     engine.register_fn("sample", move |name: &str| samples.read(name));
     for (function, has_options) in [("run_contact", false), ("run_contact", true)] {
         let rules = rules.clone();
@@ -270,11 +233,7 @@ impl Samples {
             return None;
         }
         let end = format!("/tests/samples/{name}");
-        let known = self
-            .rules
-            .files()
-            .iter()
-            .find(|file| file.path.ends_with(&end));
+        let known = self.rules.files().iter().find(|file| file.path.ends_with(&end));
         match known {
             Some(file) => Some(file.text.clone()),
             None => std::fs::read_to_string(self.dir.join(name)).ok(),
@@ -287,9 +246,7 @@ impl Samples {
 /// `role`.
 fn run_contact(rules: &RuleSet, contact: &Dynamic, options: &Map) -> Outcome<Dynamic> {
     let Value::Object(mut contact) = to_json(contact) else {
-        return Err(refuse(
-            "`run_contact` takes a contact, such as `sample(\"ann.json\")`",
-        ));
+        return Err(refuse("`run_contact` takes a contact, such as `sample(\"ann.json\")`"));
     };
     let mut existing = None;
     let mut as_of = DEFAULT_AS_OF;
@@ -307,9 +264,7 @@ fn run_contact(rules: &RuleSet, contact: &Dynamic, options: &Map) -> Outcome<Dyn
                     .as_object()
                     .ok_or_else(|| refuse("`lists` must be a map of numbers by name"))?;
                 lists.extend(
-                    named
-                        .iter()
-                        .filter_map(|(name, id)| Some((name.clone(), id.as_i64()?))),
+                    named.iter().filter_map(|(name, id)| Some((name.clone(), id.as_i64()?))),
                 );
             }
             field => {
@@ -322,43 +277,22 @@ fn run_contact(rules: &RuleSet, contact: &Dynamic, options: &Map) -> Outcome<Dyn
         contact.insert("conversations".to_owned(), summary);
     }
     if options.contains_key("companies") {
-        let first = contact
-            .get("companies")
-            .and_then(|companies| companies.get(0))
-            .cloned();
+        let first = contact.get("companies").and_then(|companies| companies.get(0)).cloned();
         contact.insert("company".to_owned(), first.unwrap_or_default());
     }
-    let id = contact
-        .get("id")
-        .and_then(Value::as_str)
-        .unwrap_or("sample");
-    let id = id
-        .parse()
-        .map_err(|error| refuse(format!("the contact's `id`: {error}")))?;
+    let id = contact.get("id").and_then(Value::as_str).unwrap_or("sample");
+    let id = id.parse().map_err(|error| refuse(format!("the contact's `id`: {error}")))?;
     let key = RecordKey::contact(id);
-    let input = ContactInput {
-        key,
-        contact: Value::Object(contact),
-        existing,
-        as_of,
-    };
+    let input = ContactInput { key, contact: Value::Object(contact), existing, as_of };
     let lists = Arc::new(lists);
-    let decision = rules
-        .decide_contact_with(&input, &lists)
-        .map_err(|error| refuse(error.to_string()))?;
-    Ok(Dynamic::from(TestDecision {
-        decision: Arc::new(decision),
-        lists,
-    }))
+    let decision =
+        rules.decide_contact_with(&input, &lists).map_err(|error| refuse(error.to_string()))?;
+    Ok(Dynamic::from(TestDecision { decision: Arc::new(decision), lists }))
 }
 
 /// What a contact carries of its conversations, from the conversations themselves.
 fn summary(all: &[Value]) -> Value {
-    let count = |state: &str| {
-        all.iter()
-            .filter(|c| c.get("state") == Some(&state.into()))
-            .count()
-    };
+    let count = |state: &str| all.iter().filter(|c| c.get("state") == Some(&state.into())).count();
     json!({
         "open": count("open"),
         "snoozed": count("snoozed"),
@@ -372,11 +306,7 @@ fn register_assertions(engine: &mut Engine, asserted: &Arc<AtomicUsize>) {
     let count = asserted.clone();
     engine.register_fn("assert", move |holds: bool| {
         count.fetch_add(1, Ordering::Relaxed);
-        if holds {
-            Ok(())
-        } else {
-            Err(refuse("the assertion does not hold"))
-        }
+        if holds { Ok(()) } else { Err(refuse("the assertion does not hold")) }
     });
     let count = asserted.clone();
     engine.register_fn("assert", move |holds: bool, message: &str| {
@@ -389,10 +319,6 @@ fn register_assertions(engine: &mut Engine, asserted: &Arc<AtomicUsize>) {
         if equals(&to_json(&got), &expected) {
             return Ok(());
         }
-        Err(refuse(format!(
-            "got {}, expected {}",
-            to_json(&got),
-            to_json(&expected)
-        )))
+        Err(refuse(format!("got {}, expected {}", to_json(&got), to_json(&expected))))
     });
 }

@@ -100,9 +100,7 @@ impl Deadline {
     }
 
     fn has_passed() -> bool {
-        DEADLINE
-            .get()
-            .is_some_and(|deadline| Instant::now() >= deadline)
+        DEADLINE.get().is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 

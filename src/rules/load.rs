@@ -83,13 +83,7 @@ pub(crate) fn compile(
     problems.extend(check::check(&engine, &parsed, environment, &data));
     let mut constants = Constants::new(json!(environment.lists), json!(environment.settings));
     if !problems.iter().any(Diagnostic::is_error) {
-        run_top_levels(
-            &engine,
-            &parsed,
-            environment.limits.time,
-            &mut constants,
-            &mut problems,
-        );
+        run_top_levels(&engine, &parsed, environment.limits.time, &mut constants, &mut problems);
     }
     let parts = match problems.iter().any(Diagnostic::is_error) {
         true => None,
@@ -97,13 +91,9 @@ pub(crate) fn compile(
     };
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     match parts {
-        Some((scripts, parts)) if !problems.iter().any(Diagnostic::is_error) => Ok(Compiled {
-            engine,
-            scripts,
-            parts,
-            warnings: problems,
-            data,
-        }),
+        Some((scripts, parts)) if !problems.iter().any(Diagnostic::is_error) => {
+            Ok(Compiled { engine, scripts, parts, warnings: problems, data })
+        }
         _ => Err(problems),
     }
 }
@@ -138,10 +128,7 @@ fn host_data(
             )),
         }
     }
-    let region = environment
-        .phone_region
-        .as_deref()
-        .filter(|region| !region.trim().is_empty());
+    let region = environment.phone_region.as_deref().filter(|region| !region.trim().is_empty());
     let region = region.and_then(|region| {
         let known = parse_region(region);
         if known.is_none() {
@@ -153,11 +140,7 @@ fn host_data(
         }
         known
     });
-    HostData {
-        tables,
-        field_mapping,
-        region,
-    }
+    HostData { tables, field_mapping, region }
 }
 
 fn parse<'a>(
@@ -238,16 +221,9 @@ fn resolve(
             engine.register_static_module(name, Module::new().into());
         }
     }
-    let names: Vec<String> = constants
-        .scope()
-        .iter()
-        .map(|(name, ..)| name.to_owned())
-        .collect();
+    let names: Vec<String> = constants.scope().iter().map(|(name, ..)| name.to_owned()).collect();
     let mut scripts = Vec::new();
-    let mut parts = Parts {
-        globals: vec![constants.module()],
-        ..Parts::default()
-    };
+    let mut parts = Parts { globals: vec![constants.module()], ..Parts::default() };
     for script in parsed {
         let file = script.file;
         let mut ast = match engine.compile_with_scope(constants.scope(), &file.text) {
@@ -267,10 +243,7 @@ fn resolve(
                 Shared::new(module)
             }
             Err(error) => {
-                problems.push(at_origin(
-                    &ScriptError::new(*error, &file.path, &|_, _| None),
-                    file,
-                ));
+                problems.push(at_origin(&ScriptError::new(*error, &file.path, &|_, _| None), file));
                 continue;
             }
         };

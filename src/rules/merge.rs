@@ -40,11 +40,7 @@ fn apply_attributes(after: &mut Map<String, Value>, decision: &Decision) {
 
 fn apply_lists(after: &mut Map<String, Value>, decision: &Decision) {
     let held = after.get("lists").and_then(Value::as_array);
-    let mut lists: Vec<i64> = held
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_i64)
-        .collect();
+    let mut lists: Vec<i64> = held.into_iter().flatten().filter_map(Value::as_i64).collect();
     for (list, intent) in &decision.lists {
         let ListRef::Id(id) = list else { continue };
         lists.retain(|held| held != id);
@@ -63,10 +59,7 @@ pub(crate) fn moves(
     second: &Decision,
 ) -> Option<(String, Option<Origin>)> {
     if first.verdict != second.verdict {
-        let origin = second
-            .verdict_origin
-            .clone()
-            .or_else(|| first.verdict_origin.clone());
+        let origin = second.verdict_origin.clone().or_else(|| first.verdict_origin.clone());
         return Some(("skipping or deleting".to_owned(), origin));
     }
     if let (Some(a), Some(b)) = (&first.email, &second.email)

@@ -107,23 +107,15 @@ impl Rules {
             .stack_size(STACK_BYTES)
             .spawn(move || worker.run(&inbox, &ready))?;
         // The thread says so even where the folder is broken; an error means that it is gone.
-        first
-            .recv()
-            .map_err(|_| std::io::Error::other("the thread of the rules ended"))?;
-        Ok(Self {
-            state,
-            requests: Some(requests),
-        })
+        first.recv().map_err(|_| std::io::Error::other("the thread of the rules ended"))?;
+        Ok(Self { state, requests: Some(requests) })
     }
 
     /// Rules that never change, for commands that run once.
     pub fn fixed(rules: RuleSet, clock: &dyn Clock) -> Self {
         let state = State::default();
         state.go_live(rules, clock.now());
-        Self {
-            state: Arc::new(state),
-            requests: None,
-        }
+        Self { state: Arc::new(state), requests: None }
     }
 
     /// The live rules; `None` if the folder was broken at the start and there were none earlier.
@@ -171,10 +163,7 @@ impl Drop for Rules {
 
 impl Default for State {
     fn default() -> Self {
-        Self {
-            live: ArcSwapOption::empty(),
-            status: watch::Sender::new(RulesStatus::default()),
-        }
+        Self { live: ArcSwapOption::empty(), status: watch::Sender::new(RulesStatus::default()) }
     }
 }
 
@@ -182,11 +171,7 @@ impl State {
     fn go_live(&self, rules: RuleSet, at: Timestamp) {
         let version = Some(rules.version().clone());
         self.live.store(Some(Arc::new(rules)));
-        self.status.send_replace(RulesStatus {
-            version,
-            loaded_at: Some(at),
-            error: None,
-        });
+        self.status.send_replace(RulesStatus { version, loaded_at: Some(at), error: None });
     }
 
     fn refuse(&self, error: RuleError) {
@@ -290,10 +275,7 @@ impl Worker {
     fn load_safely(&self) -> Result<RuleSet, Vec<Diagnostic>> {
         catch_unwind(AssertUnwindSafe(|| self.load())).unwrap_or_else(|_| {
             let folder = self.about_folder("").file;
-            Err(vec![Diagnostic::error(
-                "loading the rules panicked",
-                folder,
-            )])
+            Err(vec![Diagnostic::error("loading the rules panicked", folder)])
         })
     }
 
@@ -369,46 +351,22 @@ impl Worker {
             Ok(files) => json!(files.iter().map(|f| (&f.path, &f.text)).collect::<Vec<_>>()),
             Err(problems) => json!(problems),
         };
-        let RuleEnvironment {
-            lists,
-            settings,
-            field_mapping,
-            phone_region,
-            limits,
-        } = &self.environment;
+        let RuleEnvironment { lists, settings, field_mapping, phone_region, limits } =
+            &self.environment;
         let limits = format!("{limits:?}");
-        Digest::of_json(&json!([
-            files,
-            lists,
-            settings,
-            field_mapping,
-            phone_region,
-            limits
-        ]))
+        Digest::of_json(&json!([files, lists, settings, field_mapping, phone_region, limits]))
     }
 
     fn about_folder(&self, message: &str) -> RuleError {
-        let file = self
-            .options
-            .dir
-            .file_name()
-            .map_or("scripts".into(), |n| n.to_string_lossy());
-        RuleError {
-            message: message.to_owned(),
-            file: file.into_owned(),
-            line: 0,
-            column: 0,
-        }
+        let file = self.options.dir.file_name().map_or("scripts".into(), |n| n.to_string_lossy());
+        RuleError { message: message.to_owned(), file: file.into_owned(), line: 0, column: 0 }
     }
 
     /// Watches the folder; `None` where that does not work, and the regular look has to do.
     fn watch(&self) -> Option<Watcher> {
         let requests = Mutex::new(self.own.clone());
         let tell = move |_: DebounceEventResult| {
-            let _ = requests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .send(Request::Look);
+            let _ = requests.lock().unwrap_or_else(PoisonError::into_inner).send(Request::Look);
         };
         watch(&self.options.dir, self.options.quiet, tell)
     }
@@ -475,10 +433,8 @@ mod tests {
         /// Waits until the status is as wanted; the deadline is there for a failing test only.
         fn wait_for(&self, wanted: impl FnMut(&RulesStatus) -> bool) -> RulesStatus {
             let mut status = self.rules.subscribe();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .build()
-                .unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 let found = tokio::time::timeout(Duration::from_secs(20), status.wait_for(wanted));
                 found.await.unwrap().unwrap().clone()
@@ -490,10 +446,7 @@ mod tests {
     fn a_change_goes_live_by_itself() {
         let folder = Folder::open(GOOD, |_| {});
         let before = folder.rules.status();
-        assert_eq!(
-            (before.loaded_at, &before.error),
-            (Some(Timestamp::from_seconds(7)), &None)
-        );
+        assert_eq!((before.loaded_at, &before.error), (Some(Timestamp::from_seconds(7)), &None));
         folder.write("a.rhai", &GOOD.replace('1', "2"));
         folder.wait_for(|status| status.version != before.version);
     }
@@ -514,14 +467,9 @@ mod tests {
         let folder = Folder::open(GOOD, |_| {});
         let before = folder.version();
         folder.write("a.rhai", BROKEN);
-        let ReloadOutcome::Refused(error) = folder.rules.reload() else {
-            panic!("not refused")
-        };
+        let ReloadOutcome::Refused(error) = folder.rules.reload() else { panic!("not refused") };
         assert_eq!(error.message, "there is no function `split_nam`");
-        assert_eq!(
-            (error.file.as_str(), error.line, error.column),
-            ("scripts/a.rhai", 2, 13)
-        );
+        assert_eq!((error.file.as_str(), error.line, error.column), ("scripts/a.rhai", 2, 13));
         assert_eq!(folder.rules.status().error, Some(error));
         assert_eq!(folder.version(), before);
         assert_eq!(folder.rules.reload(), ReloadOutcome::Unchanged);
@@ -534,15 +482,10 @@ mod tests {
     #[test]
     fn keeps_the_old_rules_when_a_test_fails() {
         let folder = Folder::open(GOOD, |_| {});
-        folder.write(
-            "tests/a.rhai",
-            "fn test_a() { assert_eq(run_contact(#{}).A, 1); }",
-        );
+        folder.write("tests/a.rhai", "fn test_a() { assert_eq(run_contact(#{}).A, 1); }");
         assert_eq!(folder.rules.reload(), ReloadOutcome::Unchanged);
         folder.write("a.rhai", &GOOD.replace('1', "2"));
-        let ReloadOutcome::Refused(error) = folder.rules.reload() else {
-            panic!("not refused")
-        };
+        let ReloadOutcome::Refused(error) = folder.rules.reload() else { panic!("not refused") };
         assert_eq!(error.message, "a test fails: got 2, expected 1");
         assert_eq!(error.file, "scripts/tests/a.rhai");
     }
@@ -565,10 +508,7 @@ mod tests {
         folder.write("a.rhai", GOOD);
         assert!(matches!(folder.rules.reload(), ReloadOutcome::Live(_)));
 
-        let earlier = vec![SourceFile {
-            path: "scripts/a.rhai".into(),
-            text: GOOD.into(),
-        }];
+        let earlier = vec![SourceFile { path: "scripts/a.rhai".into(), text: GOOD.into() }];
         let folder = Folder::open(BROKEN, |options| options.earlier = Some(earlier));
         assert!(folder.rules.current().is_some() && folder.rules.status().error.is_some());
     }
@@ -578,10 +518,7 @@ mod tests {
         let folder = Folder::open(GOOD, |_| {});
         let before = folder.version();
         let lists = [("leads".to_owned(), 37)].into();
-        folder.rules.set_environment(RuleEnvironment {
-            lists,
-            ..RuleEnvironment::default()
-        });
+        folder.rules.set_environment(RuleEnvironment { lists, ..RuleEnvironment::default() });
         folder.wait_for(|status| status.version != before);
     }
 }

@@ -179,9 +179,7 @@ impl RuleSet {
     ) -> Result<Decision, ScriptError> {
         let mut decision = Decision::new(input.key.clone(), self.version().clone(), input.as_of);
         if !self.has(MAP_CONTACT) {
-            decision.verdict = Verdict::Skip {
-                reason: format!("no rule `{MAP_CONTACT}`"),
-            };
+            decision.verdict = Verdict::Skip { reason: format!("no rule `{MAP_CONTACT}`") };
             return Ok(decision);
         }
         let evaluation = Evaluation::new(input.as_of, self.0.sources.clone());
@@ -190,15 +188,9 @@ impl RuleSet {
             DecisionHandle::new(decision, evaluation.clone(), lists.clone())
         };
         let mut brevo = handle(decision, &evaluation);
-        let _ = self.call(
-            MAP_CONTACT,
-            vec![contact.clone(), brevo.dynamic()],
-            &evaluation,
-        )?;
+        let _ = self.call(MAP_CONTACT, vec![contact.clone(), brevo.dynamic()], &evaluation)?;
         if !brevo.is_settled() && self.has(MAP_TAGS) {
-            let tags = contact
-                .read_lock::<View>()
-                .map(|view| view.field(&"tags".into()));
+            let tags = contact.read_lock::<View>().map(|view| view.field(&"tags".into()));
             let tags = tags.filter(|tags| !tags.is_unit()).unwrap_or_else(no_tags);
             let _ = self.call(MAP_TAGS, vec![tags, contact, brevo.dynamic()], &evaluation)?;
         }
@@ -287,22 +279,10 @@ impl RuleSet {
 
     /// Where a handler is defined.
     fn place_of(&self, handler: &str) -> Option<Origin> {
-        let script = self
-            .0
-            .compiled
-            .scripts
-            .get(*self.0.handlers.get(handler)?)?;
-        let file = self
-            .0
-            .files
-            .iter()
-            .find(|file| script.source() == Some(&file.path))?;
+        let script = self.0.compiled.scripts.get(*self.0.handlers.get(handler)?)?;
+        let file = self.0.files.iter().find(|file| script.source() == Some(&file.path))?;
         let (line, column) = check::head_of(&file.text, handler);
-        Some(Origin {
-            file: file.path.as_str().into(),
-            line,
-            column,
-        })
+        Some(Origin { file: file.path.as_str().into(), line, column })
     }
 
     fn has(&self, handler: &str) -> bool {
@@ -315,20 +295,12 @@ impl RuleSet {
         arguments: Vec<Dynamic>,
         evaluation: &Evaluation,
     ) -> Result<Dynamic, ScriptError> {
-        let Compiled {
-            engine, scripts, ..
-        } = &self.0.compiled;
-        let Some(script) = self
-            .0
-            .handlers
-            .get(handler)
-            .and_then(|index| scripts.get(*index))
+        let Compiled { engine, scripts, .. } = &self.0.compiled;
+        let Some(script) = self.0.handlers.get(handler).and_then(|index| scripts.get(*index))
         else {
             return Ok(Dynamic::UNIT);
         };
-        let options = CallFnOptions::new()
-            .eval_ast(false)
-            .with_tag(evaluation.clone());
+        let options = CallFnOptions::new().eval_ast(false).with_tag(evaluation.clone());
         let _deadline = Deadline::start(self.0.environment.limits.time);
         // A panic must not take the worker down with it; nothing outlives the call but the handle.
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -352,16 +324,12 @@ impl RuleSet {
 fn find_handlers(scripts: &[AST], files: &[SourceFile]) -> BTreeMap<&'static str, usize> {
     let mut handlers = BTreeMap::new();
     for (index, script) in scripts.iter().enumerate() {
-        let file = files
-            .iter()
-            .find(|file| script.source() == Some(&file.path));
+        let file = files.iter().find(|file| script.source() == Some(&file.path));
         if file.is_none_or(|file| file.role() != Role::Script) {
             continue;
         }
         for function in script.iter_functions() {
-            let found = HANDLERS
-                .iter()
-                .find(|handler| handler.name == function.name);
+            let found = HANDLERS.iter().find(|handler| handler.name == function.name);
             if let Some(handler) = found.filter(|h| h.parameters.len() == function.params.len()) {
                 handlers.insert(handler.name, index);
             }

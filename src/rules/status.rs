@@ -20,19 +20,8 @@ pub struct RuleError {
 
 impl From<&Diagnostic> for RuleError {
     fn from(found: &Diagnostic) -> Self {
-        let Diagnostic {
-            message,
-            file,
-            line,
-            column,
-            ..
-        } = found.clone();
-        Self {
-            message,
-            file,
-            line,
-            column,
-        }
+        let Diagnostic { message, file, line, column, .. } = found.clone();
+        Self { message, file, line, column }
     }
 }
 

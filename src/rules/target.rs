@@ -37,10 +37,9 @@ impl Target {
         match name.to_uppercase().as_str() {
             "EMAIL" => Ok(Self::Email),
             "EXT_ID" => Ok(Self::ExtId),
-            upper => upper
-                .parse()
-                .map(Self::Attribute)
-                .map_err(|e: InvalidAttributeName| e.to_string()),
+            upper => {
+                upper.parse().map(Self::Attribute).map_err(|e: InvalidAttributeName| e.to_string())
+            }
         }
     }
 }
@@ -49,10 +48,7 @@ impl Target {
 pub(crate) fn unknown_property(name: &str) -> String {
     let advice = match nearest(name, IDENTITIES) {
         Some(identity) => format!("did you mean `{identity}`?"),
-        None => format!(
-            "attributes are written in upper case: `{}`",
-            name.to_uppercase()
-        ),
+        None => format!("attributes are written in upper case: `{}`", name.to_uppercase()),
     };
     format!("a decision has no `{name}`; {advice}")
 }

@@ -36,9 +36,7 @@ impl TestDecision {
             "released" => (decision.verdict == Verdict::Release).into(),
             "unsubscribed" => decision.email_opt_out.is_some().into(),
             "sms_unsubscribed" => decision.sms_opt_out.is_some().into(),
-            "flips_at" => decision
-                .flips_at
-                .map_or(Dynamic::UNIT, |at| at.seconds().into()),
+            "flips_at" => decision.flips_at.map_or(Dynamic::UNIT, |at| at.seconds().into()),
             "attributes" => self.attributes(),
             "log" => decision
                 .log
@@ -59,11 +57,8 @@ impl TestDecision {
 
     /// Attributes that have a value.
     fn attributes(&self) -> Dynamic {
-        let set = self
-            .decision
-            .attributes
-            .iter()
-            .filter_map(|(name, traced)| match &traced.value {
+        let set =
+            self.decision.attributes.iter().filter_map(|(name, traced)| match &traced.value {
                 AttributeIntent::Set(value) => Some((name.as_str().into(), to_dynamic(value))),
                 _ => None,
             });
@@ -75,15 +70,10 @@ impl TestDecision {
             Ok(id) => ListRef::Id(id),
             Err(_) => {
                 let name = list.to_string();
-                self.lists
-                    .get(&name)
-                    .map_or(ListRef::Name(name), |id| ListRef::Id(*id))
+                self.lists.get(&name).map_or(ListRef::Name(name), |id| ListRef::Id(*id))
             }
         };
-        self.decision
-            .lists
-            .get(&list)
-            .is_some_and(|traced| traced.value == intent)
+        self.decision.lists.get(&list).is_some_and(|traced| traced.value == intent)
     }
 }
 
@@ -98,14 +88,10 @@ pub(crate) fn register(engine: &mut Engine) {
         d.has_list(&list, ListIntent::Remove)
     });
     engine.register_fn("keeps", |d: TestDecision, name: &str| {
-        name.parse()
-            .is_ok_and(|name| d.decision.keep.contains(&name))
+        name.parse().is_ok_and(|name| d.decision.keep.contains(&name))
     });
     engine.register_fn("clears", |d: TestDecision, name: &str| {
-        let intent = name
-            .parse()
-            .ok()
-            .and_then(|name| d.decision.attributes.get(&name).cloned());
+        let intent = name.parse().ok().and_then(|name| d.decision.attributes.get(&name).cloned());
         intent.is_some_and(|traced| traced.value == AttributeIntent::Clear)
     });
 }

@@ -30,10 +30,7 @@ fn environment() -> RuleEnvironment {
 }
 
 fn file(path: &str, text: &str) -> SourceFile {
-    SourceFile {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }
+    SourceFile { path: path.to_owned(), text: text.to_owned() }
 }
 
 fn load(files: &[(&str, &str)]) -> Result<RuleSet, Vec<Diagnostic>> {
@@ -54,12 +51,7 @@ fn contact() -> Value {
 
 fn input(contact: Value, existing: Option<Value>) -> ContactInput {
     let key = RecordKey::contact("665f1c0a9e3b7d0012ab34c1".parse().unwrap());
-    ContactInput {
-        key,
-        contact,
-        existing,
-        as_of: Timestamp::from_seconds(NOW),
-    }
+    ContactInput { key, contact, existing, as_of: Timestamp::from_seconds(NOW) }
 }
 
 /// The decision of a body of `map_contact`.
@@ -67,27 +59,19 @@ fn decide(body: &str) -> Result<Decision, ScriptError> {
     let text = format!("fn map_contact(contact, brevo) {{\n{body}\n}}");
     let rules = match load(&[("scripts/mapping.rhai", &text)]) {
         Ok(rules) => rules,
-        Err(problems) => panic!(
-            "{}",
-            problems
-                .iter()
-                .map(|p| p.render())
-                .collect::<Vec<_>>()
-                .join("\n")
-        ),
+        Err(problems) => {
+            panic!("{}", problems.iter().map(|p| p.render()).collect::<Vec<_>>().join("\n"))
+        }
     };
     rules.decide_contact(&input(contact(), None))
 }
 
 fn attribute(decision: &Decision, name: &str) -> Option<String> {
     let name: AttributeName = name.parse().unwrap();
-    decision
-        .attributes
-        .get(&name)
-        .map(|traced| match &traced.value {
-            AttributeIntent::Set(value) => value.to_string(),
-            other => format!("{other:?}"),
-        })
+    decision.attributes.get(&name).map(|traced| match &traced.value {
+        AttributeIntent::Set(value) => value.to_string(),
+        other => format!("{other:?}"),
+    })
 }
 
 #[test]
@@ -127,11 +111,7 @@ fn map_contact(contact, brevo) {
         ("COMPANY_NAME", "Acme"),
         ("SIGNED_UP", "2026-01-10"),
     ] {
-        assert_eq!(
-            attribute(&decision, name).as_deref(),
-            Some(expected),
-            "{name}"
-        );
+        assert_eq!(attribute(&decision, name).as_deref(), Some(expected), "{name}");
     }
     let lists: Vec<_> = decision.lists.keys().cloned().collect();
     let expected = [
@@ -141,26 +121,15 @@ fn map_contact(contact, brevo) {
         ListRef::Name("active_conversations".into()),
     ];
     assert_eq!(lists, expected);
-    assert_eq!(
-        decision.flips_at,
-        Some(Timestamp::from_seconds(NOW + 29 * 86_400))
-    );
+    assert_eq!(decision.flips_at, Some(Timestamp::from_seconds(NOW + 29 * 86_400)));
     let origin = &decision.attributes[&"FIRSTNAME".parse().unwrap()].origin;
     assert_eq!(origin.to_string(), "scripts/mapping.rhai:8:10");
 
     let mut nobody = contact();
     nobody["email"] = Value::Null;
     let decision = rules.decide_contact(&input(nobody, None)).unwrap();
-    assert_eq!(
-        decision.verdict,
-        Verdict::Skip {
-            reason: "no e-mail address".into()
-        }
-    );
-    assert_eq!(
-        decision.verdict_origin.unwrap().to_string(),
-        "scripts/mapping.rhai:5:43"
-    );
+    assert_eq!(decision.verdict, Verdict::Skip { reason: "no e-mail address".into() });
+    assert_eq!(decision.verdict_origin.unwrap().to_string(), "scripts/mapping.rhai:5:43");
 }
 
 #[test]
@@ -175,11 +144,7 @@ fn a_record_is_read_as_a_script_expects() {
     fn case(expression: &str, expected: &str) {
         let decision = decide(&format!("brevo.X = json({expression});"));
         let decision = decision.unwrap_or_else(|error| panic!("{expression}: {error}"));
-        assert_eq!(
-            attribute(&decision, "X").as_deref(),
-            Some(expected),
-            "{expression}"
-        );
+        assert_eq!(attribute(&decision, "X").as_deref(), Some(expected), "{expression}");
     }
     case("contact.custom_attributes.seats * 2", "6");
     case("contact.none.below.that", "null");
@@ -194,21 +159,12 @@ fn a_record_is_read_as_a_script_expects() {
     case("\"none\" in contact.custom_attributes", "false");
     case("contact.tags.filter(|t| t.starts_with(\"v\"))", "[\"vip\"]");
     case("contact.companies.map(|c| c.name)", "[\"Acme\",\"Beta\"]");
-    case(
-        "contact.companies.find(|c| c.name == \"Beta\")",
-        "{\"name\":\"Beta\"}",
-    );
+    case("contact.companies.find(|c| c.name == \"Beta\")", "{\"name\":\"Beta\"}");
     case("contact.companies.some(|c| c.name == \"Beta\")", "true");
-    case(
-        "contact.custom_attributes.keys()",
-        "[\"none\",\"plan_tier\",\"seats\"]",
-    );
+    case("contact.custom_attributes.keys()", "[\"none\",\"plan_tier\",\"seats\"]");
     case("contact.tags == [\"vip\", \"beta\"]", "true");
     case("contact.company == contact.companies[0]", "false");
-    case(
-        "{ let n = 0; for c in contact.companies { n += c.name.len(); } n }",
-        "8",
-    );
+    case("{ let n = 0; for c in contact.companies { n += c.name.len(); } n }", "8");
     case("has_any(contact.tags, [\"beta\", \"x\"])", "true");
     case("with_prefix(contact.tags, \"be\")", "[\"beta\"]");
     case("or(contact.nickname, \"friend\")", "\"friend\"");
@@ -218,20 +174,11 @@ fn a_record_is_read_as_a_script_expects() {
     case("settings.vip_score", "5");
     case("older_than(contact.nothing, \"30d\")", "false");
     case("within(contact.last_seen_at, \"30d\")", "true");
-    case(
-        "days_between(contact.last_seen_at, contact.signed_up_at)",
-        "1",
-    );
-    case(
-        "date(contact.signed_up_at, \"Asia/Bangkok\")",
-        "\"2026-01-10\"",
-    );
+    case("days_between(contact.last_seen_at, contact.signed_up_at)", "1");
+    case("date(contact.signed_up_at, \"Asia/Bangkok\")", "\"2026-01-10\"");
     case("brevo.Y", "null");
     case("contact.custom_attributes.seats.to_string()", "\"3\"");
-    case(
-        "contact.nothing.len() + contact.nothing.filter(|x| true).len()",
-        "0",
-    );
+    case("contact.nothing.len() + contact.nothing.filter(|x| true).len()", "0");
     case("{ let n = 0; for x in contact.nothing { n += 1; } n }", "0");
     case("\"vip\" in contact.nothing", "false");
     case("contact.nothing > 0", "false");
@@ -265,23 +212,14 @@ fn what_cannot_be_done_is_an_error_at_its_line() {
         "contact.custom_attributes.x = 1;",
         "a record is read-only: `x` cannot be written: scripts/mapping.rhai:2:26",
     );
-    case(
-        "brevo.track(\"x\", #{});",
-        "`track` is not available yet: scripts/mapping.rhai:2:7",
-    );
+    case("brevo.track(\"x\", #{});", "`track` is not available yet: scripts/mapping.rhai:2:7");
     case(
         "brevo.add_to_list(lists[\"nope\"]);",
         "`add_to_list` takes the number or name of a list, not (): scripts/mapping.rhai:2:7",
     );
     case("throw \"no\";", "no: scripts/mapping.rhai:2:1");
-    case(
-        "sleep(1);",
-        "`sleep` is not available: a rule does not wait: scripts/mapping.rhai:2:1",
-    );
-    case(
-        "lower(5);",
-        "`lower` takes text, not a whole number: scripts/mapping.rhai:2:1",
-    );
+    case("sleep(1);", "`sleep` is not available: a rule does not wait: scripts/mapping.rhai:2:1");
+    case("lower(5);", "`lower` takes text, not a whole number: scripts/mapping.rhai:2:1");
     case(
         "brevo.X = contact.company;",
         "`X` cannot be a map: write one of its fields: scripts/mapping.rhai:2:6",
@@ -324,11 +262,7 @@ fn a_limit_is_an_error_with_a_place() {
 fn limits_end_a_script() {
     fn case(body: &str, limit: Limit) {
         let error = decide(body).expect_err(body);
-        assert_eq!(
-            error.kind,
-            ScriptErrorKind::LimitExceeded(limit),
-            "{body}: {error}"
-        );
+        assert_eq!(error.kind, ScriptErrorKind::LimitExceeded(limit), "{body}: {error}");
     }
     case("loop { }", Limit::Operations);
     case("try { loop { } } catch { }", Limit::Operations);
@@ -352,22 +286,13 @@ fn limits_end_a_script() {
 #[test]
 fn an_error_names_file_and_line_across_files_and_modules() {
     let rules = load(&[
-        (
-            "scripts/a.rhai",
-            "fn helper(x) {\n    names::initials(x)\n}",
-        ),
+        ("scripts/a.rhai", "fn helper(x) {\n    names::initials(x)\n}"),
         (
             "scripts/lib/names.rhai",
             "const MIN = 2;\nfn initials(x) {\n    throw `no ${x} ${MIN} ${lists.leads}`;\n}",
         ),
-        (
-            "scripts/mapping.rhai",
-            "fn map_contact(contact, brevo) {\n\n  helper(LIMIT); }",
-        ),
-        (
-            "scripts/z.rhai",
-            "const LIMIT = 3 + names_of();\nfn names_of() { 4 }",
-        ),
+        ("scripts/mapping.rhai", "fn map_contact(contact, brevo) {\n\n  helper(LIMIT); }"),
+        ("scripts/z.rhai", "const LIMIT = 3 + names_of();\nfn names_of() { 4 }"),
     ])
     .unwrap();
     let error = rules.decide_contact(&input(contact(), None)).unwrap_err();
@@ -383,22 +308,13 @@ fn tags_come_after_the_contact_and_the_last_word_wins() {
         let mapping =
             format!("fn map_contact(contact, brevo) {{ brevo.add_to_list(37); {verdict} }}");
         let tags = "fn map_tags(tags, contact, brevo) { if \"vip\" in tags { brevo.remove_from_list(\"leads\"); } brevo.N = tags.len(); }";
-        load(&[
-            ("scripts/mapping.rhai", &mapping),
-            ("scripts/tags.rhai", tags),
-        ])
-        .unwrap()
+        load(&[("scripts/mapping.rhai", &mapping), ("scripts/tags.rhai", tags)]).unwrap()
     };
     let decision = files("").decide_contact(&input(contact(), None)).unwrap();
     assert_eq!(decision.lists[&ListRef::Id(37)].value, ListIntent::Remove);
-    assert_eq!(
-        decision.lists[&ListRef::Id(37)].origin.file.as_ref(),
-        "scripts/tags.rhai"
-    );
+    assert_eq!(decision.lists[&ListRef::Id(37)].origin.file.as_ref(), "scripts/tags.rhai");
     for verdict in ["brevo.skip(\"x\");", "brevo.delete();"] {
-        let decision = files(verdict)
-            .decide_contact(&input(contact(), None))
-            .unwrap();
+        let decision = files(verdict).decide_contact(&input(contact(), None)).unwrap();
         assert_eq!(attribute(&decision, "N"), None, "{verdict}");
     }
     let mut untagged = contact();
@@ -413,15 +329,10 @@ fn a_merge_must_come_to_rest() {
         let merge = format!("fn merge_contact(existing, brevo) {{\n{merge}\n}}");
         let mapping =
             "fn map_contact(contact, brevo) { brevo.NAME = contact.name; brevo.GONE = (); }";
-        let rules = load(&[
-            ("scripts/mapping.rhai", mapping),
-            ("scripts/merge.rhai", &merge),
-        ])
-        .unwrap();
+        let rules =
+            load(&[("scripts/mapping.rhai", mapping), ("scripts/merge.rhai", &merge)]).unwrap();
         let result = rules.decide_contact(&input(contact(), Some(existing)));
-        let got = result
-            .map(|decision| attribute(&decision, "SCORE"))
-            .map_err(|e| e.to_string());
+        let got = result.map(|decision| attribute(&decision, "SCORE")).map_err(|e| e.to_string());
         assert_eq!(
             got.as_ref().map(|o| o.as_deref()).map_err(String::as_str),
             expected.as_ref().map(|o| *o).map_err(|e| *e),
@@ -433,16 +344,8 @@ fn a_merge_must_come_to_rest() {
         json!({"SCORE": 4}),
         Ok(Some("4")),
     );
-    case(
-        "if existing.SCORE == () { brevo.SCORE = 1; }",
-        json!({}),
-        Ok(Some("1")),
-    );
-    case(
-        "if existing.GONE != () { brevo.keep(\"GONE\"); }",
-        json!({"GONE": "x"}),
-        Ok(None),
-    );
+    case("if existing.SCORE == () { brevo.SCORE = 1; }", json!({}), Ok(Some("1")));
+    case("if existing.GONE != () { brevo.keep(\"GONE\"); }", json!({"GONE": "x"}), Ok(None));
     case(
         "brevo.SCORE = existing.SCORE + 1;",
         json!({"SCORE": 4}),
@@ -462,16 +365,10 @@ fn a_merge_must_come_to_rest() {
 #[test]
 fn choose_primary_returns_one_of_its_contacts() {
     let rules = |body: &str| {
-        load(&[(
-            "scripts/merge.rhai",
-            &format!("fn choose_primary(contacts) {{ {body} }}"),
-        )])
-        .unwrap()
+        load(&[("scripts/merge.rhai", &format!("fn choose_primary(contacts) {{ {body} }}"))])
+            .unwrap()
     };
-    let contacts = [
-        json!({"id": "1", "role": "lead"}),
-        json!({"id": "2", "role": "user"}),
-    ];
+    let contacts = [json!({"id": "1", "role": "lead"}), json!({"id": "2", "role": "user"})];
     let chosen = rules("contacts.find(|c| c.role == \"user\")").choose_primary(&contacts);
     assert_eq!(chosen, Ok(Some(1)));
     assert!(rules("5").choose_primary(&contacts).is_err());
@@ -491,12 +388,7 @@ fn what_is_wrong_is_found_at_load_with_its_place() {
                 .collect::<Vec<_>>()
                 .join(" / ")
         });
-        assert_eq!(
-            first.collect::<Vec<_>>().join("\n"),
-            expected,
-            "{}",
-            shown.join("\n")
-        );
+        assert_eq!(first.collect::<Vec<_>>().join("\n"), expected, "{}", shown.join("\n"));
     }
     let one = |text: &'static str| [("scripts/a.rhai", text)];
     case(
@@ -585,34 +477,16 @@ fn what_is_wrong_is_found_at_load_with_its_place() {
 fn the_version_follows_scripts_and_configuration_and_not_tests() {
     let version = |files: &[(&str, &str)], environment: &RuleEnvironment| {
         let files = files.iter().map(|(path, text)| file(path, text)).collect();
-        RuleSet::from_files(files, environment)
-            .unwrap()
-            .version()
-            .clone()
+        RuleSet::from_files(files, environment).unwrap().version().clone()
     };
     let base = [("scripts/a.rhai", "fn map_contact(a, b) {}")];
     let same = version(&base, &environment());
     assert_eq!(
-        version(
-            &[base[0], ("scripts/tests/a.rhai", "fn test_x() {}")],
-            &environment()
-        ),
+        version(&[base[0], ("scripts/tests/a.rhai", "fn test_x() {}")], &environment()),
         same
     );
-    assert_ne!(
-        version(
-            &[base[0], ("scripts/tables/a.csv", "a,b\n1,2\n")],
-            &environment()
-        ),
-        same
-    );
-    assert_ne!(
-        version(
-            &[("scripts/a.rhai", "fn map_contact(a, b) { }")],
-            &environment()
-        ),
-        same
-    );
+    assert_ne!(version(&[base[0], ("scripts/tables/a.csv", "a,b\n1,2\n")], &environment()), same);
+    assert_ne!(version(&[("scripts/a.rhai", "fn map_contact(a, b) { }")], &environment()), same);
     let mut other = environment();
     other.lists.insert("more".into(), 1);
     assert_ne!(version(&base, &other), same);
@@ -624,12 +498,7 @@ fn no_rules_skip_every_contact() {
     assert!(!rules.has_handlers());
     assert_eq!(rules.warnings().len(), 1);
     let decision = rules.decide_contact(&input(contact(), None)).unwrap();
-    assert_eq!(
-        decision.verdict,
-        Verdict::Skip {
-            reason: "no rule `map_contact`".into()
-        }
-    );
+    assert_eq!(decision.verdict, Verdict::Skip { reason: "no rule `map_contact`".into() });
 }
 
 #[test]
@@ -637,20 +506,14 @@ fn logged_lines_are_capped_and_escaped() {
     let decision = decide("print(\"a\\nb\"); for i in 0..300 { log(i); }").unwrap();
     assert_eq!(decision.log.len(), 100);
     assert_eq!(decision.log[0].text, "a\\nb");
-    assert_eq!(
-        decision.log[0].origin.to_string(),
-        "scripts/mapping.rhai:2:1"
-    );
+    assert_eq!(decision.log[0].origin.to_string(), "scripts/mapping.rhai:2:1");
 }
 
 #[test]
 fn numbers_and_options_keep_their_kind() {
     let decision = decide("brevo.I = 3; brevo.F = 1.5; brevo.B = true; brevo.L = contact.tags; brevo[\"ODD NAME\"] = \"x\"; brevo.E = \"\"; brevo.clear(\"C\"); brevo.sms = \"+66812345678\";").unwrap();
-    let value = |name: &str| {
-        decision.attributes[&name.parse::<AttributeName>().unwrap()]
-            .value
-            .clone()
-    };
+    let value =
+        |name: &str| decision.attributes[&name.parse::<AttributeName>().unwrap()].value.clone();
     assert_eq!(value("I"), AttributeIntent::Set(AttributeValue::Integer(3)));
     assert_eq!(value("F"), AttributeIntent::Set(AttributeValue::Float(1.5)));
     assert_eq!(value("B"), AttributeIntent::Set(AttributeValue::Bool(true)));
@@ -658,34 +521,18 @@ fn numbers_and_options_keep_their_kind() {
         value("L"),
         AttributeIntent::Set(AttributeValue::List(vec!["vip".into(), "beta".into()]))
     );
-    assert_eq!(
-        value("ODD NAME"),
-        AttributeIntent::Set(AttributeValue::Text("x".into()))
-    );
+    assert_eq!(value("ODD NAME"), AttributeIntent::Set(AttributeValue::Text("x".into())));
     assert_eq!(value("E"), AttributeIntent::Withdraw);
     assert_eq!(value("C"), AttributeIntent::Clear);
-    assert_eq!(
-        value("SMS"),
-        AttributeIntent::Set(AttributeValue::Text("+66812345678".into()))
-    );
+    assert_eq!(value("SMS"), AttributeIntent::Set(AttributeValue::Text("+66812345678".into())));
 }
 
 #[test]
 fn the_default_rules_pass_their_own_tests() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    let lists = [
-        ("all_users", 35),
-        ("active_conversations", 36),
-        ("leads", 37),
-    ];
+    let lists = [("all_users", 35), ("active_conversations", 36), ("leads", 37)];
     let lists = lists.map(|(name, id)| (name.to_owned(), id)).into();
-    for environment in [
-        environment(),
-        RuleEnvironment {
-            lists,
-            ..environment()
-        },
-    ] {
+    for environment in [environment(), RuleEnvironment { lists, ..environment() }] {
         let rules = RuleSet::load(&dir, &environment);
         let rules = rules.unwrap_or_else(|found| panic!("{}", found[0]));
         assert_eq!(rules.warnings(), []);
@@ -704,19 +551,15 @@ fn a_test_fails_where_it_is_wrong_and_where_it_asserts_nothing() {
     let mapping =
         "fn map_contact(contact, brevo) { if contact.x == 1 { throw \"no\"; } brevo.skip(\"x\"); }";
     let tests = tests.replace("assert_eq!", "assert_eq");
-    let rules = load(&[
-        ("scripts/a.rhai", mapping),
-        ("scripts/tests/a.rhai", &tests),
-    ])
-    .unwrap();
+    let rules = load(&[("scripts/a.rhai", mapping), ("scripts/tests/a.rhai", &tests)]).unwrap();
     let report = run_tests(&rules, std::path::Path::new("none"));
     let shown: Vec<_> = report
         .tests
         .iter()
         .map(|test| {
-            test.failure.as_ref().map_or("ok".into(), |f| {
-                format!("{} {}:{}", f.message, f.line, f.column)
-            })
+            test.failure
+                .as_ref()
+                .map_or("ok".into(), |f| format!("{} {}:{}", f.message, f.line, f.column))
         })
         .collect();
     assert_eq!(
@@ -730,14 +573,9 @@ fn a_test_fails_where_it_is_wrong_and_where_it_asserts_nothing() {
     );
     assert!(!report.is_ok());
 
-    let rules = load(&[
-        ("scripts/a.rhai", mapping),
-        ("scripts/tests/a.rhai", "fn test_a() { asert(1); }"),
-    ])
-    .unwrap();
+    let rules =
+        load(&[("scripts/a.rhai", mapping), ("scripts/tests/a.rhai", "fn test_a() { asert(1); }")])
+            .unwrap();
     let report = run_tests(&rules, std::path::Path::new("none"));
-    assert_eq!(
-        report.first_failure().unwrap().message,
-        "there is no function `asert`"
-    );
+    assert_eq!(report.first_failure().unwrap().message, "there is no function `asert`");
 }

@@ -65,11 +65,7 @@ impl View {
         let Value::Array(items) = self.value() else {
             return Dynamic::UNIT;
         };
-        let at = if index < 0 {
-            index + items.len() as i64
-        } else {
-            index
-        };
+        let at = if index < 0 { index + items.len() as i64 } else { index };
         let Ok(at) = usize::try_from(at) else {
             return Dynamic::UNIT;
         };
@@ -83,14 +79,8 @@ impl View {
         if let Some(value) = scalar(value) {
             return value;
         }
-        let step = Step {
-            before: self.path.clone(),
-            key: key(),
-        };
-        Dynamic::from(Self {
-            root: self.root.clone(),
-            path: Some(Arc::new(step)),
-        })
+        let step = Step { before: self.path.clone(), key: key() };
+        Dynamic::from(Self { root: self.root.clone(), path: Some(Arc::new(step)) })
     }
 
     fn len(&self) -> usize {
@@ -192,16 +182,14 @@ pub(crate) fn equals(json: &Value, value: &Dynamic) -> bool {
         Value::Null => value.is_unit(),
         Value::Bool(flag) => value.as_bool() == Ok(*flag),
         Value::Number(number) => match value.as_int() {
-            Ok(whole) => number
-                .as_i64()
-                .map_or(number.as_f64() == Some(whole as f64), |n| n == whole),
-            Err(_) => value
-                .as_float()
-                .is_ok_and(|float| number.as_f64() == Some(float)),
+            Ok(whole) => {
+                number.as_i64().map_or(number.as_f64() == Some(whole as f64), |n| n == whole)
+            }
+            Err(_) => value.as_float().is_ok_and(|float| number.as_f64() == Some(float)),
         },
-        Value::String(text) => value
-            .as_immutable_string_ref()
-            .is_ok_and(|other| other.as_str() == text),
+        Value::String(text) => {
+            value.as_immutable_string_ref().is_ok_and(|other| other.as_str() == text)
+        }
         Value::Array(items) => value.as_array_ref().is_ok_and(|other| {
             items.len() == other.len() && items.iter().zip(other.iter()).all(|(a, b)| equals(a, b))
         }),
@@ -231,10 +219,7 @@ pub(crate) fn to_json(value: &Dynamic) -> Value {
         return Value::Array(items.iter().map(to_json).collect());
     }
     if let Ok(map) = value.as_map_ref() {
-        return map
-            .iter()
-            .map(|(name, value)| (name.to_string(), to_json(value)))
-            .collect();
+        return map.iter().map(|(name, value)| (name.to_string(), to_json(value))).collect();
     }
     if let Ok(text) = value.as_immutable_string_ref() {
         return Value::from(text.as_str());
@@ -251,11 +236,7 @@ pub(crate) fn to_json(value: &Dynamic) -> Value {
     if let Ok(letter) = value.as_char() {
         return letter.to_string().into();
     }
-    if value.is_unit() {
-        Value::Null
-    } else {
-        value.type_name().into()
-    }
+    if value.is_unit() { Value::Null } else { value.type_name().into() }
 }
 
 /// Makes views readable in scripts, and everything below `()` a `()`.
@@ -265,10 +246,7 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_indexer_get(|view: &mut View, index: i64| view.item(index));
     // Rhai writes back what a method took by reference, changed or not.
     engine.register_indexer_set(|view: &mut View, name: ImmutableString, value: Dynamic| {
-        let is_same = equals(
-            view.value().get(name.as_str()).unwrap_or(&Value::Null),
-            &value,
-        );
+        let is_same = equals(view.value().get(name.as_str()).unwrap_or(&Value::Null), &value);
         read_only(is_same, || format!("`{name}`"))
     });
     engine.register_indexer_set(|view: &mut View, index: i64, value: Dynamic| {
@@ -282,10 +260,7 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_fn("is_empty", |view: View| view.len() == 0);
     engine.register_fn("contains", |view: View, item: Dynamic| view.contains(&item));
     engine.register_fn("keys", |view: View| -> Array {
-        view.entries()
-            .into_iter()
-            .map(|(name, _)| name.into())
-            .collect()
+        view.entries().into_iter().map(|(name, _)| name.into()).collect()
     });
     engine.register_fn("values", |view: View| -> Array {
         view.entries().into_iter().map(|(_, value)| value).collect()
@@ -296,24 +271,15 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_fn(
         "map",
         |ctx: NativeCallContext<'_>, view: View, each: FnPtr| -> Outcome<Array> {
-            view.items()
-                .into_iter()
-                .map(|item| each.call_within_context(&ctx, (item,)))
-                .collect()
+            view.items().into_iter().map(|item| each.call_within_context(&ctx, (item,))).collect()
         },
     );
-    engine.register_fn(
-        "some",
-        |ctx: NativeCallContext<'_>, view: View, test: FnPtr| {
-            Ok::<_, Box<EvalAltResult>>(find(&ctx, &view, &test)?.is_some())
-        },
-    );
-    engine.register_fn(
-        "find",
-        |ctx: NativeCallContext<'_>, view: View, test: FnPtr| {
-            Ok::<_, Box<EvalAltResult>>(find(&ctx, &view, &test)?.unwrap_or(Dynamic::UNIT))
-        },
-    );
+    engine.register_fn("some", |ctx: NativeCallContext<'_>, view: View, test: FnPtr| {
+        Ok::<_, Box<EvalAltResult>>(find(&ctx, &view, &test)?.is_some())
+    });
+    engine.register_fn("find", |ctx: NativeCallContext<'_>, view: View, test: FnPtr| {
+        Ok::<_, Box<EvalAltResult>>(find(&ctx, &view, &test)?.unwrap_or(Dynamic::UNIT))
+    });
     engine.register_fn(
         "all",
         |ctx: NativeCallContext<'_>, view: View, test: FnPtr| -> Outcome<bool> {
@@ -359,10 +325,7 @@ fn read_only(is_same: bool, what: impl FnOnce() -> String) -> Outcome<()> {
     if is_same {
         return Ok(());
     }
-    Err(refuse(format!(
-        "a record is read-only: {} cannot be written",
-        what()
-    )))
+    Err(refuse(format!("a record is read-only: {} cannot be written", what())))
 }
 
 /// The items of an array that pass, or the entries of an object that do (the test takes name and

@@ -86,10 +86,8 @@ pub(crate) fn to_dynamic(value: &AttributeValue) -> Dynamic {
         AttributeValue::Integer(whole) => (*whole).into(),
         AttributeValue::Float(float) => (*float).into(),
         AttributeValue::Text(text) => text.as_str().into(),
-        AttributeValue::List(items) => items
-            .iter()
-            .map(|item| item.as_str().into())
-            .collect::<Array>()
-            .into(),
+        AttributeValue::List(items) => {
+            items.iter().map(|item| item.as_str().into()).collect::<Array>().into()
+        }
     }
 }

@@ -84,30 +84,17 @@ impl Default for RequestLog {
 impl RequestLog {
     /// An empty log that keeps requests of up to 1 MiB and answers of up to 64 KiB.
     pub fn new() -> Self {
-        Self {
-            entries: Arc::default(),
-            keeps_bodies: true,
-        }
+        Self { entries: Arc::default(), keeps_bodies: true }
     }
 
     /// An empty log that keeps no bodies, for benchmarks.
     pub fn without_bodies() -> Self {
-        Self {
-            keeps_bodies: false,
-            ..Self::new()
-        }
+        Self { keeps_bodies: false, ..Self::new() }
     }
 
     /// Adds a request and its answer.
     pub fn record(&self, exchange: Exchange<'_>) {
-        let Exchange {
-            method,
-            path,
-            query,
-            status,
-            body,
-            response,
-        } = exchange;
+        let Exchange { method, path, query, status, body, response } = exchange;
         // Parsed before the lock is taken: a large body takes milliseconds.
         let body = self.kept(body, MAX_BODY_BYTES);
         let response = self.kept(response, MAX_RESPONSE_BYTES);
@@ -136,21 +123,12 @@ impl RequestLog {
 
     /// Those for which `is_wanted` holds, oldest first.
     pub fn find(&self, is_wanted: impl Fn(&Logged) -> bool) -> Vec<Logged> {
-        self.lock()
-            .kept
-            .iter()
-            .filter(|entry| is_wanted(entry))
-            .cloned()
-            .collect()
+        self.lock().kept.iter().filter(|entry| is_wanted(entry)).cloned().collect()
     }
 
     /// How many there are for which `is_wanted` holds.
     pub fn count(&self, is_wanted: impl Fn(&Logged) -> bool) -> usize {
-        self.lock()
-            .kept
-            .iter()
-            .filter(|entry| is_wanted(entry))
-            .count()
+        self.lock().kept.iter().filter(|entry| is_wanted(entry)).count()
     }
 
     /// How many are kept.
@@ -189,14 +167,7 @@ mod tests {
 
     fn exchange(body: &[u8]) -> Exchange<'_> {
         let (path, query, response) = ("/contacts", "per_page=2", &b"{}"[..]);
-        Exchange {
-            method: "POST",
-            path,
-            query,
-            status: 200,
-            body,
-            response,
-        }
+        Exchange { method: "POST", path, query, status: 200, body, response }
     }
 
     #[test]
@@ -207,15 +178,7 @@ mod tests {
         log.record(exchange(b""));
         log.record(exchange(&vec![b' '; MAX_BODY_BYTES + 1]));
         let bodies: Vec<Value> = log.entries().into_iter().map(|entry| entry.body).collect();
-        assert_eq!(
-            bodies,
-            [
-                json!({"a": 1}),
-                json!("EMAIL;NAME"),
-                Value::Null,
-                Value::Null
-            ]
-        );
+        assert_eq!(bodies, [json!({"a": 1}), json!("EMAIL;NAME"), Value::Null, Value::Null]);
         assert_eq!(log.count(|entry| entry.is("POST", "/contacts")), 4);
     }
 

@@ -84,20 +84,12 @@ mod tests {
     #[tokio::test]
     async fn starts_both_and_says_how_to_reach_them() {
         let seed = Some(Seed::new(20));
-        let options = SandboxOptions {
-            seed,
-            ..Default::default()
-        };
-        let sandbox = Sandbox::start(options, Arc::new(SystemClock))
-            .await
-            .unwrap();
+        let options = SandboxOptions { seed, ..Default::default() };
+        let sandbox = Sandbox::start(options, Arc::new(SystemClock)).await.unwrap();
         assert_eq!(sandbox.intercom.contacts().len(), 20);
         let settings = sandbox.settings();
         assert!(settings.contains("\n    access_token: \"sandbox-intercom-token\"\n"));
-        assert!(settings.contains(&format!(
-            "\n    base_url: \"{}\"\n",
-            sandbox.brevo.base_url()
-        )));
+        assert!(settings.contains(&format!("\n    base_url: \"{}\"\n", sandbox.brevo.base_url())));
         sandbox.shutdown().await;
     }
 }

@@ -106,12 +106,7 @@ pub struct SeededContact {
 impl Seed {
     /// This many contacts, and a company for every seven of them.
     pub fn new(contacts: usize) -> Self {
-        Self {
-            contacts,
-            companies: contacts / 7,
-            random_seed: 1,
-            has_long_lists: true,
-        }
+        Self { contacts, companies: contacts / 7, random_seed: 1, has_long_lists: true }
     }
 
     /// This many companies. Those beyond the number of contacts have no contact, so no list shows
@@ -172,10 +167,7 @@ impl Seed {
             if random.chance(60) {
                 object.insert("size".to_owned(), json!(1 + random.below(5_000)));
                 object.insert("industry".to_owned(), json!("Manufacturing"));
-                object.insert(
-                    "website".to_owned(),
-                    json!(format!("www{number}.example.com")),
-                );
+                object.insert("website".to_owned(), json!(format!("www{number}.example.com")));
             }
         }
         company
@@ -198,20 +190,11 @@ impl Seed {
         set("updated_at", json!(updated_at));
         if !person.is_lead {
             set("signed_up_at", json!(created_at));
-            set(
-                "last_seen_at",
-                json!(updated_at - random.below(3_600) as i64),
-            );
+            set("last_seen_at", json!(updated_at - random.below(3_600) as i64));
             set("browser", json!("chrome"));
-            set(
-                "browser_language",
-                json!(random.pick(&["en", "th-th", "ar", "de", "nl"])),
-            );
+            set("browser_language", json!(random.pick(&["en", "th-th", "ar", "de", "nl"])));
             let (country, code) = random.pick(&[("Thailand", "THA"), ("Egypt", "EGY")]);
-            set(
-                "location",
-                json!({"country": country, "country_code": code}),
-            );
+            set("location", json!({"country": country, "country_code": code}));
         }
         if random.chance(10) {
             set("language_override", json!(random.pick(&["th", "ar", "en"])));
@@ -225,11 +208,7 @@ impl Seed {
             milliseconds: random.below(1000) as u16,
             tags: self.tags_of(&mut random),
             companies: self.companies_of(number, person.is_lead, &mut random),
-            notes: if random.chance(8) {
-                1 + random.below(3) as usize
-            } else {
-                0
-            },
+            notes: if random.chance(8) { 1 + random.below(3) as usize } else { 0 },
             has_opted_out,
         }
     }
@@ -241,18 +220,12 @@ impl Seed {
         let (first, last) = (random.pick(&FIRST), random.pick(&LAST));
         let name = match random.below(100) {
             _ if is_lead && random.chance(40) => None,
-            0..10 => Some(format!(
-                "{} {}",
-                random.pick(&THAI_FIRST),
-                random.pick(&THAI_LAST)
-            )),
+            0..10 => Some(format!("{} {}", random.pick(&THAI_FIRST), random.pick(&THAI_LAST))),
             10..20 => Some(random.pick(&ARABIC).to_owned()),
             20..28 => Some(first.to_owned()),
-            28..34 => Some(format!(
-                "{first} {} {last} {}",
-                random.pick(&FIRST),
-                random.pick(&LAST)
-            )),
+            28..34 => {
+                Some(format!("{first} {} {last} {}", random.pick(&FIRST), random.pick(&LAST)))
+            }
             34..40 => Some(format!("{first} {} {last}", random.pick(&PARTICLES))),
             _ => Some(format!("{first} {last}")),
         };
@@ -265,33 +238,23 @@ impl Seed {
             _ => format!("{local}@{domain}"),
         });
         let uuid = uuid::Builder::from_random_bytes(random.bytes()).into_uuid();
-        Person {
-            is_lead,
-            name,
-            email,
-            uuid,
-        }
+        Person { is_lead, name, email, uuid }
     }
 
     /// Every 97th contact is somebody's second one, with the same address in lower case. It has an
     /// `external_id` of its own, so Intercom accepts it.
     fn address(&self, number: usize) -> Option<String> {
         match number.checked_sub(1) {
-            Some(neighbour) if number % 97 == 5 => self
-                .person(neighbour)
-                .email
-                .map(|email| email.to_lowercase()),
+            Some(neighbour) if number % 97 == 5 => {
+                self.person(neighbour).email.map(|email| email.to_lowercase())
+            }
             _ => self.person(number).email,
         }
     }
 
     /// Every 211th contact has its neighbour's phone, which Brevo takes only once.
     fn phone(&self, number: usize) -> Option<String> {
-        let owner = if number % 211 == 7 {
-            number - 1
-        } else {
-            number
-        };
+        let owner = if number % 211 == 7 { number - 1 } else { number };
         let mut random = Random::new(self.random_seed ^ 0x0f_0e, owner);
         let is_shared = number % 211 == 6 || number % 211 == 7;
         if !is_shared && random.chance(45) {
@@ -349,11 +312,7 @@ struct Person {
 
 impl Person {
     fn external_id(&self, number: usize) -> String {
-        if self.is_lead {
-            self.uuid.to_string()
-        } else {
-            format!("cust-{number:06}")
-        }
+        if self.is_lead { self.uuid.to_string() } else { format!("cust-{number:06}") }
     }
 }
 
@@ -382,9 +341,7 @@ mod tests {
 
     fn contacts(seed: &Seed) -> Vec<SeededContact> {
         let now = Timestamp::from_seconds(1_768_019_995);
-        (0..seed.contact_count())
-            .map(|number| seed.contact(number, now))
-            .collect()
+        (0..seed.contact_count()).map(|number| seed.contact(number, now)).collect()
     }
 
     fn share(contacts: &[SeededContact], is: impl Fn(&SeededContact) -> bool) -> f64 {
@@ -404,10 +361,7 @@ mod tests {
         let all = contacts(&seed);
         let between = |low: f64, high: f64, is: &dyn Fn(&SeededContact) -> bool| {
             let share = share(&all, is);
-            assert!(
-                (low..high).contains(&share),
-                "{share} is not in {low}..{high}"
-            );
+            assert!((low..high).contains(&share), "{share} is not in {low}..{high}");
         };
         between(0.17, 0.23, &|c| c.body["role"] == "lead");
         between(0.03, 0.09, &|c| c.body["email"].is_null());
@@ -416,9 +370,7 @@ mod tests {
         between(0.01, 0.03, &|c| c.tags.len() > 10 || c.companies.len() > 10);
         let named = |range: std::ops::RangeInclusive<char>| {
             move |c: &SeededContact| {
-                c.body["name"]
-                    .as_str()
-                    .is_some_and(|n| n.contains(|x| range.contains(&x)))
+                c.body["name"].as_str().is_some_and(|n| n.contains(|x| range.contains(&x)))
             }
         };
         between(0.05, 0.15, &named('\u{0e00}'..='\u{0e7f}'));
@@ -429,10 +381,7 @@ mod tests {
     #[test]
     fn nobody_has_a_long_list_if_told_so() {
         let all = contacts(&Seed::new(3_000).companies(450).without_long_lists());
-        assert!(
-            all.iter()
-                .all(|c| c.tags.len() <= 10 && c.companies.len() <= 10)
-        );
+        assert!(all.iter().all(|c| c.tags.len() <= 10 && c.companies.len() <= 10));
         let mut used: Vec<usize> = all.iter().flat_map(|c| c.companies.clone()).collect();
         used.sort_unstable();
         used.dedup();
@@ -454,20 +403,12 @@ mod tests {
             values.dedup();
             count - values.len()
         };
-        assert!(
-            (10..=21).contains(&repeats("email")),
-            "{}",
-            repeats("email")
-        );
+        assert!((10..=21).contains(&repeats("email")), "{}", repeats("email"));
         assert_eq!(repeats("phone"), 10);
         assert_eq!(repeats("external_id"), 0);
-        assert!(
-            all.iter()
-                .filter_map(|c| c.body["email"].as_str())
-                .all(|email| {
-                    let domain = email.split('@').nth(1).unwrap().to_lowercase();
-                    DOMAINS.contains(&&*domain)
-                })
-        );
+        assert!(all.iter().filter_map(|c| c.body["email"].as_str()).all(|email| {
+            let domain = email.split('@').nth(1).unwrap().to_lowercase();
+            DOMAINS.contains(&&*domain)
+        }));
     }
 }

@@ -36,11 +36,7 @@ pub struct Window {
 impl Window {
     /// A window of `length` that lets `limit` requests through, or all of them if `None`.
     pub fn new(limit: Option<u32>, length: Duration) -> Self {
-        Self {
-            limit,
-            length,
-            calls: VecDeque::new(),
-        }
+        Self { limit, length, calls: VecDeque::new() }
     }
 
     /// Changes the limit; what was counted stays counted.
@@ -61,20 +57,13 @@ impl Window {
     /// Counts a request at `now`, which never goes backwards, or refuses it.
     pub fn try_take(&mut self, now: Instant) -> Result<Remaining, RetryAfter> {
         let Some(limit) = self.limit else {
-            return Ok(Remaining {
-                limit: None,
-                calls: u32::MAX,
-                reset: Duration::ZERO,
-            });
+            return Ok(Remaining { limit: None, calls: u32::MAX, reset: Duration::ZERO });
         };
         self.forget_before(now);
         let used = self.calls.len();
         if used >= limit as usize {
             let surplus = used - limit as usize;
-            let wait = self
-                .calls
-                .get(surplus)
-                .map_or(self.length, |at| self.left_of(*at, now));
+            let wait = self.calls.get(surplus).map_or(self.length, |at| self.left_of(*at, now));
             return Err(RetryAfter { limit, wait });
         }
         self.calls.push_back(now);
@@ -89,31 +78,17 @@ impl Window {
 
     fn remaining(&self, now: Instant) -> Remaining {
         let used = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
-        let calls = self
-            .limit
-            .map_or(u32::MAX, |limit| limit.saturating_sub(used));
-        let reset = self
-            .calls
-            .front()
-            .map_or(Duration::ZERO, |at| self.left_of(*at, now));
-        Remaining {
-            limit: self.limit,
-            calls,
-            reset,
-        }
+        let calls = self.limit.map_or(u32::MAX, |limit| limit.saturating_sub(used));
+        let reset = self.calls.front().map_or(Duration::ZERO, |at| self.left_of(*at, now));
+        Remaining { limit: self.limit, calls, reset }
     }
 
     fn left_of(&self, at: Instant, now: Instant) -> Duration {
-        self.length
-            .saturating_sub(now.saturating_duration_since(at))
+        self.length.saturating_sub(now.saturating_duration_since(at))
     }
 
     fn forget_before(&mut self, now: Instant) {
-        while self
-            .calls
-            .front()
-            .is_some_and(|at| self.left_of(*at, now).is_zero())
-        {
+        while self.calls.front().is_some_and(|at| self.left_of(*at, now).is_zero()) {
             self.calls.pop_front();
         }
     }
@@ -144,12 +119,7 @@ pub struct EpochStanding {
 impl EpochWindow {
     /// Windows of `length_seconds` that let `limit` requests through, or all of them if `None`.
     pub fn new(limit: Option<u32>, length_seconds: i64) -> Self {
-        Self {
-            limit,
-            length_seconds: length_seconds.max(1),
-            began: Timestamp::EPOCH,
-            used: 0,
-        }
+        Self { limit, length_seconds: length_seconds.max(1), began: Timestamp::EPOCH, used: 0 }
     }
 
     /// Changes the limit; what was counted stays counted.
@@ -169,16 +139,9 @@ impl EpochWindow {
         if is_allowed {
             self.used = self.used.saturating_add(1);
         }
-        let remaining = self
-            .limit
-            .map_or(u32::MAX, |limit| limit.saturating_sub(self.used));
+        let remaining = self.limit.map_or(u32::MAX, |limit| limit.saturating_sub(self.used));
         let ends = began.plus(self.length_seconds);
-        EpochStanding {
-            limit: self.limit,
-            remaining,
-            ends,
-            is_allowed,
-        }
+        EpochStanding { limit: self.limit, remaining, ends, is_allowed }
     }
 }
 
@@ -195,15 +158,9 @@ mod tests {
         assert_eq!(window.try_take(start).map(|left| left.calls), Ok(1));
         let half = start + second / 2;
         assert_eq!(window.try_take(half).map(|left| left.reset), Ok(second / 2));
-        let refused = RetryAfter {
-            limit: 2,
-            wait: second / 2,
-        };
+        let refused = RetryAfter { limit: 2, wait: second / 2 };
         assert_eq!(window.try_take(half), Err(refused));
-        assert_eq!(
-            window.try_take(start + second).map(|left| left.calls),
-            Ok(0)
-        );
+        assert_eq!(window.try_take(start + second).map(|left| left.calls), Ok(0));
         window.set_limit(None);
         assert!(window.try_take(start + second).is_ok());
     }
@@ -213,10 +170,7 @@ mod tests {
         let at = Timestamp::from_seconds;
         let mut window = EpochWindow::new(Some(1), 10);
         let first = window.take(at(1_003));
-        assert_eq!(
-            (first.is_allowed, first.remaining, first.ends),
-            (true, 0, at(1_010))
-        );
+        assert_eq!((first.is_allowed, first.remaining, first.ends), (true, 0, at(1_010)));
         assert!(!window.take(at(1_009)).is_allowed);
         assert!(window.take(at(1_010)).is_allowed);
         window.set_limit(None);

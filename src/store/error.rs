@@ -57,9 +57,6 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<serde_json::Error> for StoreError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Damaged {
-            what: "JSON",
-            reason: error.to_string(),
-        }
+        Self::Damaged { what: "JSON", reason: error.to_string() }
     }
 }

@@ -142,12 +142,6 @@ pub struct Settlement {
 impl Settlement {
     /// The end of a claim with nothing else to remember.
     pub fn new(claim: Claim, ending: Ending) -> Self {
-        Self {
-            claim,
-            ending,
-            mirror: Vec::new(),
-            decision: None,
-            dirties: Vec::new(),
-        }
+        Self { claim, ending, mirror: Vec::new(), decision: None, dirties: Vec::new() }
     }
 }

@@ -50,11 +50,7 @@ impl FieldMapping {
             name if name.ends_with("_at") => Kind::Time,
             _ => Kind::Plain,
         };
-        Ok(Self {
-            source: source.to_owned(),
-            target,
-            kind,
-        })
+        Ok(Self { source: source.to_owned(), target, kind })
     }
 
     fn value(&self, record: &Value, region: Option<Region>) -> Result<Written, String> {
@@ -113,14 +109,9 @@ pub(super) fn register(engine: &mut Engine, data: &Arc<HostData>) {
         move |ctx: NativeCallContext<'_>, record: View, brevo: DecisionHandle| -> Outcome<()> {
             let origin = brevo.origin(&ctx);
             for mapping in &data.field_mapping {
-                let value = mapping
-                    .value(record.value(), data.region)
-                    .map_err(|problem| {
-                        refuse(format!(
-                            "field_mapping: `{}` cannot be {problem}",
-                            mapping.source
-                        ))
-                    })?;
+                let value = mapping.value(record.value(), data.region).map_err(|problem| {
+                    refuse(format!("field_mapping: `{}` cannot be {problem}", mapping.source))
+                })?;
                 brevo.write(&mapping.target, value, origin.clone())?;
             }
             Ok(())
@@ -145,16 +136,8 @@ mod tests {
             assert_eq!(lookup(record, path), expected.as_ref(), "{path}");
         }
         case(&record, "company.name", Some(json!("Acme")));
-        case(
-            &record,
-            "custom_attributes.address.city",
-            Some(json!("Ulm")),
-        );
-        case(
-            &record,
-            "custom_attributes.address.street",
-            Some(json!("Main")),
-        );
+        case(&record, "custom_attributes.address.city", Some(json!("Ulm")));
+        case(&record, "custom_attributes.address.street", Some(json!("Main")));
         case(&record, "custom_attributes.a.b.c", Some(json!(1)));
         case(&record, "custom_attributes.none", None);
         case(&record, "name.first", None);
@@ -169,9 +152,8 @@ mod tests {
         fn case(record: &Value, source: &str, target: &str, expected: Option<&str>) {
             let mapping = FieldMapping::new(source, target).unwrap();
             let region = super::super::phone::parse_region("TH");
-            let expected = expected.map_or(Written::Nothing, |text| {
-                Written::from_json(&text.into()).unwrap()
-            });
+            let expected =
+                expected.map_or(Written::Nothing, |text| Written::from_json(&text.into()).unwrap());
             assert_eq!(mapping.value(record, region).unwrap(), expected, "{source}");
         }
         case(&record, "signed_up_at", "SIGNUP_DATE", Some("2026-01-10"));
@@ -179,10 +161,7 @@ mod tests {
         case(&record, "phone", "SMS", Some("+66812345678"));
         case(&record, "company.plan", "PLAN", Some("pro"));
         case(&record, "last_seen_at", "SEEN", None);
-        assert_eq!(
-            FieldMapping::new("email", "email").unwrap().target,
-            Target::Email
-        );
+        assert_eq!(FieldMapping::new("email", "email").unwrap().target, Target::Email);
         assert!(FieldMapping::new("email", "").is_err());
     }
 }

@@ -21,9 +21,7 @@ fn with_items<T>(function: &str, list: &Dynamic, read: impl FnOnce(&[Value]) -> 
 
 fn has_any(list: Dynamic, wanted: Dynamic) -> Outcome<bool> {
     with_items("has_any", &list, |items| {
-        with_items("has_any", &wanted, |wanted| {
-            items.iter().any(|item| wanted.contains(item))
-        })
+        with_items("has_any", &wanted, |wanted| items.iter().any(|item| wanted.contains(item)))
     })?
 }
 
@@ -34,10 +32,7 @@ fn with_prefix(list: Dynamic, prefix: &str) -> Outcome<Dynamic> {
     }
     with_items("with_prefix", &list, |items| {
         let texts = items.iter().filter_map(Value::as_str);
-        let kept: Array = texts
-            .filter(|item| item.starts_with(prefix))
-            .map(Into::into)
-            .collect();
+        let kept: Array = texts.filter(|item| item.starts_with(prefix)).map(Into::into).collect();
         kept.into()
     })
 }

@@ -58,10 +58,7 @@ fn text_of(function: &str, value: &Dynamic) -> Outcome<Option<ImmutableString>> 
     }
     match value.as_immutable_string_ref() {
         Ok(text) => Ok(Some(text.clone())),
-        Err(name) => Err(refuse(format!(
-            "`{function}` takes text, not {}",
-            type_in_words(name)
-        ))),
+        Err(name) => Err(refuse(format!("`{function}` takes text, not {}", type_in_words(name)))),
     }
 }
 

@@ -23,12 +23,8 @@ pub(super) fn to_e164(text: &str, region: Option<Region>) -> Option<String> {
         return None;
     }
     let cleaned = clean(text);
-    let number = catch_unwind(|| phonenumber::parse(region, cleaned))
-        .ok()?
-        .ok()?;
-    number
-        .is_valid()
-        .then(|| number.format().mode(Mode::E164).to_string())
+    let number = catch_unwind(|| phonenumber::parse(region, cleaned)).ok()?.ok()?;
+    number.is_valid().then(|| number.format().mode(Mode::E164).to_string())
 }
 
 /// Without spaces, dashes, dots, parentheses and `(0)`; digits of any script as ASCII; `00` as `+`.
@@ -49,26 +45,18 @@ fn clean(text: &str) -> String {
 fn ascii_digit(letter: char) -> char {
     const ZEROS: [u32; 4] = [0x0660, 0x06f0, 0x0e50, 0xff10];
     let value = u32::from(letter);
-    ZEROS
-        .iter()
-        .find_map(|zero| char::from_digit(value.checked_sub(*zero)?, 10))
-        .unwrap_or(letter)
+    ZEROS.iter().find_map(|zero| char::from_digit(value.checked_sub(*zero)?, 10)).unwrap_or(letter)
 }
 
 /// Makes `phone` callable; `default` is the region of the configuration.
 pub(super) fn register(engine: &mut Engine, default: Option<Region>) {
     engine.register_fn("phone", move |value: Dynamic| number(&value, default));
-    engine.register_fn(
-        "phone",
-        |value: Dynamic, region: ImmutableString| -> Outcome<Dynamic> {
-            let region = parse_region(&region).ok_or_else(|| {
-                refuse(format!(
-                    "`{region}` is not a region; write two letters such as \"TH\""
-                ))
-            })?;
-            number(&value, Some(region))
-        },
-    );
+    engine.register_fn("phone", |value: Dynamic, region: ImmutableString| -> Outcome<Dynamic> {
+        let region = parse_region(&region).ok_or_else(|| {
+            refuse(format!("`{region}` is not a region; write two letters such as \"TH\""))
+        })?;
+        number(&value, Some(region))
+    });
 }
 
 fn number(value: &Dynamic, region: Option<Region>) -> Outcome<Dynamic> {

@@ -11,9 +11,7 @@ pub(super) fn register(engine: &mut Engine, string_bytes: usize) {
     engine.register_fn("sleep", |_: i64| no_sleep());
     engine.register_fn("sleep", |_: f64| no_sleep());
     engine.register_fn("timestamp", || {
-        Outcome::<()>::Err(refuse(
-            "there is no clock; compare with `older_than` or `within`",
-        ))
+        Outcome::<()>::Err(refuse("there is no clock; compare with `older_than` or `within`"))
     });
 
     engine.register_fn(
@@ -22,29 +20,15 @@ pub(super) fn register(engine: &mut Engine, string_bytes: usize) {
             replace(text, from, to, string_bytes)
         },
     );
-    engine.register_fn(
-        "replace",
-        move |text: &mut ImmutableString, from: &str, to: char| {
-            replace(text, from, to.encode_utf8(&mut [0; 4]), string_bytes)
-        },
-    );
-    engine.register_fn(
-        "replace",
-        move |text: &mut ImmutableString, from: char, to: &str| {
-            replace(text, from.encode_utf8(&mut [0; 4]), to, string_bytes)
-        },
-    );
-    engine.register_fn(
-        "replace",
-        move |text: &mut ImmutableString, from: char, to: char| {
-            replace(
-                text,
-                from.encode_utf8(&mut [0; 4]),
-                to.encode_utf8(&mut [0; 4]),
-                string_bytes,
-            )
-        },
-    );
+    engine.register_fn("replace", move |text: &mut ImmutableString, from: &str, to: char| {
+        replace(text, from, to.encode_utf8(&mut [0; 4]), string_bytes)
+    });
+    engine.register_fn("replace", move |text: &mut ImmutableString, from: char, to: &str| {
+        replace(text, from.encode_utf8(&mut [0; 4]), to, string_bytes)
+    });
+    engine.register_fn("replace", move |text: &mut ImmutableString, from: char, to: char| {
+        replace(text, from.encode_utf8(&mut [0; 4]), to.encode_utf8(&mut [0; 4]), string_bytes)
+    });
 }
 
 fn no_sleep() -> Outcome<()> {
@@ -54,14 +38,9 @@ fn no_sleep() -> Outcome<()> {
 fn replace(text: &mut ImmutableString, from: &str, to: &str, limit: usize) -> Outcome<()> {
     let count = text.matches(from).count();
     let grown = count.saturating_mul(to.len());
-    let size = text
-        .len()
-        .saturating_sub(count * from.len())
-        .saturating_add(grown);
+    let size = text.len().saturating_sub(count * from.len()).saturating_add(grown);
     if size > limit {
-        return Err(refuse(format!(
-            "`replace` would make a text of more than {limit} bytes"
-        )));
+        return Err(refuse(format!("`replace` would make a text of more than {limit} bytes")));
     }
     *text = text.as_str().replace(from, to).into();
     Ok(())

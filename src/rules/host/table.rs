@@ -20,9 +20,7 @@ pub(crate) type Tables = BTreeMap<String, Arc<Value>>;
 /// # Errors
 /// A line and what is wrong with it, where a row has too many or too few cells or is not UTF-8.
 pub(crate) fn parse_table(text: &str) -> Result<Value, (u32, String)> {
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let problem = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);
         (u32::try_from(line).unwrap_or(u32::MAX), error.to_string())
@@ -34,10 +32,7 @@ pub(crate) fn parse_table(text: &str) -> Result<Value, (u32, String)> {
         let Some(key) = record.get(0).filter(|key| !key.is_empty()) else {
             continue;
         };
-        let row = head
-            .iter()
-            .zip(&record)
-            .map(|(name, cell)| (name.to_owned(), to_value(cell)));
+        let row = head.iter().zip(&record).map(|(name, cell)| (name.to_owned(), to_value(cell)));
         rows.insert(key.to_owned(), Value::Object(row.collect()));
     }
     Ok(Value::Object(rows))

@@ -136,11 +136,8 @@ fn capture(text: &str, pattern: &str, group: usize) -> Outcome<Dynamic> {
 
 /// Replaces every match, as long as the result stays within the limit.
 fn replace_all(text: &str, pattern: &str, with: &str, limit: usize) -> Outcome<Dynamic> {
-    let too_large = || {
-        refuse(format!(
-            "`replace_all` would make a text of more than {limit} bytes"
-        ))
-    };
+    let too_large =
+        || refuse(format!("`replace_all` would make a text of more than {limit} bytes"));
     // Bounds the size before anything is built: each match may insert the whole text per `$1`.
     let inserts = with.matches('$').count();
     let matches = with_pattern(pattern, |regex| regex.find_iter(text).count())?;
@@ -149,11 +146,7 @@ fn replace_all(text: &str, pattern: &str, with: &str, limit: usize) -> Outcome<D
         return Err(too_large());
     }
     let replaced = with_pattern(pattern, |regex| regex.replace_all(text, with).into_owned())?;
-    if limit > 0 && replaced.len() > limit {
-        Err(too_large())
-    } else {
-        Ok(replaced.into())
-    }
+    if limit > 0 && replaced.len() > limit { Err(too_large()) } else { Ok(replaced.into()) }
 }
 
 /// Makes the functions callable.
@@ -175,9 +168,7 @@ pub(super) fn register(engine: &mut Engine) {
     });
     engine.register_fn("domain", |email: Dynamic| -> Outcome<Dynamic> {
         let email = text_of("domain", &email)?;
-        Ok(email
-            .and_then(|email| domain(&email))
-            .map_or(Dynamic::UNIT, Dynamic::from))
+        Ok(email.and_then(|email| domain(&email)).map_or(Dynamic::UNIT, Dynamic::from))
     });
     engine.register_fn("is_email", |text: Dynamic| -> Outcome<bool> {
         Ok(text_of("is_email", &text)?.is_some_and(|text| is_email(&text)))
@@ -185,24 +176,18 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("is_free_email", |email: Dynamic| -> Outcome<bool> {
         Ok(text_of("is_free_email", &email)?.is_some_and(|email| is_free_email(&email)))
     });
-    engine.register_fn(
-        "matches",
-        |text: Dynamic, pattern: ImmutableString| -> Outcome<bool> {
-            match text_of("matches", &text)? {
-                Some(text) => with_pattern(&pattern, |regex| regex.is_match(&text)),
-                None => Ok(false),
-            }
-        },
-    );
-    engine.register_fn(
-        "capture",
-        |text: Dynamic, pattern: ImmutableString| -> Outcome<Dynamic> {
-            match text_of("capture", &text)? {
-                Some(text) => capture(&text, &pattern, 1),
-                None => Ok(Dynamic::UNIT),
-            }
-        },
-    );
+    engine.register_fn("matches", |text: Dynamic, pattern: ImmutableString| -> Outcome<bool> {
+        match text_of("matches", &text)? {
+            Some(text) => with_pattern(&pattern, |regex| regex.is_match(&text)),
+            None => Ok(false),
+        }
+    });
+    engine.register_fn("capture", |text: Dynamic, pattern: ImmutableString| -> Outcome<Dynamic> {
+        match text_of("capture", &text)? {
+            Some(text) => capture(&text, &pattern, 1),
+            None => Ok(Dynamic::UNIT),
+        }
+    });
     engine.register_fn(
         "capture",
         |text: Dynamic, pattern: ImmutableString, group: i64| -> Outcome<Dynamic> {
@@ -229,10 +214,8 @@ pub(super) fn register(engine: &mut Engine) {
     );
     engine.register_fn("json", |value: Dynamic| canonical_json(&to_json(&value)));
     engine.register_fn("or", |value: Dynamic, default: Dynamic| -> Dynamic {
-        let is_missing = value.is_unit()
-            || value
-                .as_immutable_string_ref()
-                .is_ok_and(|text| text.is_empty());
+        let is_missing =
+            value.is_unit() || value.as_immutable_string_ref().is_ok_and(|text| text.is_empty());
         if is_missing { default } else { value }
     });
 }
@@ -247,22 +230,14 @@ mod tests {
     fn a_name_splits_after_its_first_word() {
         fn case(name: &str, first: &str, last: Option<&str>) {
             let (got_first, got_last) = split_name(name).unwrap();
-            assert_eq!(
-                (got_first.as_str(), got_last.as_deref()),
-                (first, last),
-                "{name}"
-            );
+            assert_eq!((got_first.as_str(), got_last.as_deref()), (first, last), "{name}");
         }
         case("Ann Lee", "Ann", Some("Lee"));
         case("  Ann   Lee ", "Ann", Some("Lee"));
         case("Madonna", "Madonna", None);
         case("Mary Jane Watson", "Mary", Some("Jane Watson"));
         case("Anna van der Berg", "Anna", Some("van der Berg"));
-        case(
-            "Anna Maria van der Berg",
-            "Anna",
-            Some("Maria van der Berg"),
-        );
+        case("Anna Maria van der Berg", "Anna", Some("Maria van der Berg"));
         case("Osama bin Ahmed", "Osama", Some("bin Ahmed"));
         case("Van Morrison", "Van", Some("Morrison"));
         case("Ann De", "Ann", Some("De"));
@@ -285,27 +260,15 @@ mod tests {
 
     #[test]
     fn texts() {
-        assert_eq!(
-            title_case("ANNA-LENA o'neil  berg"),
-            "Anna-Lena O'neil  Berg"
-        );
+        assert_eq!(title_case("ANNA-LENA o'neil  berg"), "Anna-Lena O'neil  Berg");
         assert_eq!(domain(" ann@Example.COM "), Some("example.com".to_owned()));
         assert_eq!(domain("ann"), None);
         assert!(is_free_email("ann@Gmail.com") && !is_free_email("ann@example.com"));
         assert_eq!(sha256("abc").get(..8), Some("ba7816bf"));
-        assert_eq!(
-            replace_all("a-b-c", "-", "+", 100).unwrap().to_string(),
-            "a+b+c"
-        );
+        assert_eq!(replace_all("a-b-c", "-", "+", 100).unwrap().to_string(), "a+b+c");
         assert!(replace_all(&"a".repeat(60_000), "a", &"b".repeat(60_000), 65_536).is_err());
-        assert_eq!(
-            capture("plan:pro", "plan:(.*)", 1).unwrap().to_string(),
-            "pro"
-        );
-        assert_eq!(
-            capture("plan:pro", "[a-z]+", 1).unwrap().to_string(),
-            "plan"
-        );
+        assert_eq!(capture("plan:pro", "plan:(.*)", 1).unwrap().to_string(), "pro");
+        assert_eq!(capture("plan:pro", "[a-z]+", 1).unwrap().to_string(), "plan");
         assert!(capture("plan", "x", 1).unwrap().is_unit());
         assert!(capture("plan", "(", 1).is_err());
     }

@@ -25,16 +25,12 @@ pub(super) fn day(time: Timestamp, zone: TimeZone) -> Option<String> {
 
 fn zone(name: &str) -> Outcome<TimeZone> {
     TimeZone::get(name).map_err(|_| {
-        refuse(format!(
-            "`{name}` is not a time zone; write one such as \"Asia/Bangkok\""
-        ))
+        refuse(format!("`{name}` is not a time zone; write one such as \"Asia/Bangkok\""))
     })
 }
 
 fn datetime(time: Timestamp) -> Option<String> {
-    jiff::Timestamp::from_second(time.seconds())
-        .ok()
-        .map(|instant| instant.to_string())
+    jiff::Timestamp::from_second(time.seconds()).ok().map(|instant| instant.to_string())
 }
 
 /// Reads `30d`, `12h`, `15m`, `90s`, `2w` as seconds.
@@ -55,9 +51,7 @@ pub(super) fn parse_duration(text: &str) -> Option<i64> {
 
 fn duration(text: &str) -> Outcome<i64> {
     parse_duration(text).ok_or_else(|| {
-        refuse(format!(
-            "`{text}` is not a duration; write one such as \"30d\", \"12h\" or \"15m\""
-        ))
+        refuse(format!("`{text}` is not a duration; write one such as \"30d\", \"12h\" or \"15m\""))
     })
 }
 
@@ -90,9 +84,7 @@ fn comparison(ctx: &NativeCallContext<'_>, text: &str) -> Outcome<(Evaluation, T
     let evaluation = Evaluation::of(ctx)?;
     let as_of = evaluation.as_of().ok_or_else(|| {
         let name = ctx.fn_name();
-        refuse(format!(
-            "`{name}` cannot be used here: the answer must not change with time alone"
-        ))
+        refuse(format!("`{name}` cannot be used here: the answer must not change with time alone"))
     })?;
     Ok((evaluation, as_of, seconds))
 }
@@ -106,23 +98,16 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("date", |time: Dynamic| {
         optional(time_of(&time).and_then(|time| day(time, TimeZone::UTC)))
     });
-    engine.register_fn(
-        "date",
-        |time: Dynamic, name: ImmutableString| -> Outcome<Dynamic> {
-            let zone = zone(&name)?;
-            Ok(optional(time_of(&time).and_then(|time| day(time, zone))))
-        },
-    );
-    engine.register_fn("datetime", |time: Dynamic| {
-        optional(time_of(&time).and_then(datetime))
+    engine.register_fn("date", |time: Dynamic, name: ImmutableString| -> Outcome<Dynamic> {
+        let zone = zone(&name)?;
+        Ok(optional(time_of(&time).and_then(|time| day(time, zone))))
     });
+    engine.register_fn("datetime", |time: Dynamic| optional(time_of(&time).and_then(datetime)));
     engine.register_fn("days_between", |from: Dynamic, to: Dynamic| -> Dynamic {
         match (time_of(&from), time_of(&to)) {
-            (Some(from), Some(to)) => to
-                .seconds()
-                .saturating_sub(from.seconds())
-                .div_euclid(DAY_SECONDS)
-                .into(),
+            (Some(from), Some(to)) => {
+                to.seconds().saturating_sub(from.seconds()).div_euclid(DAY_SECONDS).into()
+            }
             _ => Dynamic::UNIT,
         }
     });

@@ -42,10 +42,7 @@ impl Default for Catalogue {
     /// Those that a new account has (facts: Brevo section 3).
     fn default() -> Self {
         let mut catalogue = Self(BTreeMap::new());
-        for name in ["FIRSTNAME", "LASTNAME", "EXT_ID"]
-            .into_iter()
-            .chain(PHONES)
-        {
+        for name in ["FIRSTNAME", "LASTNAME", "EXT_ID"].into_iter().chain(PHONES) {
             catalogue.insert(name, "normal", Kind::Text);
         }
         catalogue.insert("OPT_IN", "normal", Kind::Boolean);
@@ -69,9 +66,7 @@ impl Catalogue {
     ) -> Result<(), Refusal> {
         let name = name.trim().to_uppercase();
         if name.is_empty() || name.chars().count() > 50 {
-            return Err(Refusal::invalid(
-                "Attribute name should be 1 to 50 characters",
-            ));
+            return Err(Refusal::invalid("Attribute name should be 1 to 50 characters"));
         }
         let kind = body.into_kind(category)?;
         if name == "EMAIL" || self.0.contains_key(&name) {
@@ -83,11 +78,8 @@ impl Catalogue {
 
     /// `GET /contacts/attributes`.
     pub(super) fn to_json(&self) -> Value {
-        let all: Vec<Value> = self
-            .0
-            .iter()
-            .map(|(name, definition)| definition.to_json(name))
-            .collect();
+        let all: Vec<Value> =
+            self.0.iter().map(|(name, definition)| definition.to_json(name)).collect();
         json!({"attributes": all})
     }
 
@@ -115,10 +107,7 @@ impl Catalogue {
     }
 
     fn insert(&mut self, name: &str, category: &str, kind: Kind) {
-        let definition = Definition {
-            category: category.to_owned(),
-            kind,
-        };
+        let definition = Definition { category: category.to_owned(), kind };
         self.0.insert(name.to_owned(), definition);
     }
 }
@@ -144,10 +133,7 @@ impl Definition {
 impl AttributeBody {
     /// A body that asks for a plain type.
     pub(super) fn of_type(kind: &str) -> Self {
-        Self {
-            kind: Some(kind.to_owned()),
-            ..Self::default()
-        }
+        Self { kind: Some(kind.to_owned()), ..Self::default() }
     }
 
     /// Which types a category takes: facts, Brevo section 3.
@@ -165,22 +151,16 @@ impl AttributeBody {
             ("calculated" | "global", _) if self.value.is_some() => Ok(Kind::Other(None)),
             ("calculated" | "global", _) => Err(Refusal::missing("value is missing")),
             ("normal" | "transactional", None) => Err(Refusal::missing("type is missing")),
-            ("normal" | "transactional" | "category", Some(kind)) => Err(Refusal::invalid(
-                format!("type {kind} is not allowed for {category}"),
-            )),
+            ("normal" | "transactional" | "category", Some(kind)) => {
+                Err(Refusal::invalid(format!("type {kind} is not allowed for {category}")))
+            }
             _ => Err(Refusal::invalid("Invalid attribute category")),
         }
     }
 
     fn multiple_choice(self) -> Result<Kind, Refusal> {
-        if self
-            .multi_category_options
-            .iter()
-            .any(|option| option.chars().count() > 200)
-        {
-            return Err(Refusal::invalid(
-                "An option should be at most 200 characters",
-            ));
+        if self.multi_category_options.iter().any(|option| option.chars().count() > 200) {
+            return Err(Refusal::invalid("An option should be at most 200 characters"));
         }
         Ok(Kind::MultipleChoice(self.multi_category_options))
     }
@@ -191,15 +171,11 @@ impl AttributeBody {
         }
         let item = |body: ItemBody| {
             let value = text(&body.value)?;
-            (body.label.chars().count() <= 200).then_some(EnumerationItem {
-                value,
-                label: body.label,
-            })
+            (body.label.chars().count() <= 200)
+                .then_some(EnumerationItem { value, label: body.label })
         };
         let items: Option<Vec<_>> = self.enumeration.into_iter().map(item).collect();
-        items
-            .map(Kind::Category)
-            .ok_or_else(|| Refusal::invalid("Invalid enumeration"))
+        items.map(Kind::Category).ok_or_else(|| Refusal::invalid("Invalid enumeration"))
     }
 }
 
@@ -210,9 +186,7 @@ mod tests {
     fn catalogue() -> Catalogue {
         let mut catalogue = Catalogue::default();
         for kind in ["text", "date", "float", "boolean"] {
-            catalogue
-                .create("normal", kind, AttributeBody::of_type(kind))
-                .unwrap();
+            catalogue.create("normal", kind, AttributeBody::of_type(kind)).unwrap();
         }
         let body = |value: Value| serde_json::from_value::<AttributeBody>(value).unwrap();
         let options = body(json!({"type": "multiple-choice", "multiCategoryOptions": ["a", "b"]}));
@@ -227,11 +201,7 @@ mod tests {
     fn a_value_of_the_wrong_type_is_dropped_without_a_word() {
         let catalogue = catalogue();
         let case = |name: &str, value: Value, origin: Origin, expected: Taken| {
-            assert_eq!(
-                catalogue.take(name, &value, origin),
-                expected,
-                "{name} {value} {origin:?}"
-            );
+            assert_eq!(catalogue.take(name, &value, origin), expected, "{name} {value} {origin:?}");
         };
         let set = |value: Value| Taken::Set(value);
         use Origin::{Api, CsvImport, JsonImport};
@@ -241,12 +211,7 @@ mod tests {
         case("TEXT", json!(""), Api, Taken::Clear);
         case("TEXT", json!(null), Api, Taken::Ignored);
         case("DATE", json!("2026-03-14"), Api, set(json!("2026-03-14")));
-        case(
-            "DATE",
-            json!("2026-03-14T09:26:53Z"),
-            Api,
-            set(json!("2026-03-14")),
-        );
+        case("DATE", json!("2026-03-14T09:26:53Z"), Api, set(json!("2026-03-14")));
         case("DATE", json!("14/03/2026"), Api, Taken::Ignored);
         case("DATE", json!(1_768_019_995), Api, Taken::Ignored);
         case("FLOAT", json!(1.5), Api, set(json!(1.5)));
@@ -264,12 +229,7 @@ mod tests {
         case("ONE", json!("English"), Api, set(json!("en")));
         case("ONE", json!("Gold"), Api, Taken::Ignored);
         case("SMS", json!("+66812345678"), Api, set(json!("66812345678")));
-        case(
-            "SMS",
-            json!("0066812345678"),
-            Api,
-            set(json!("66812345678")),
-        );
+        case("SMS", json!("0066812345678"), Api, set(json!("66812345678")));
         case("SMS", json!("12345"), Api, Taken::InvalidPhone);
         case("SMS", json!("call me"), Api, Taken::InvalidPhone);
         case("NONE", json!("x"), Api, Taken::Ignored);
@@ -278,14 +238,8 @@ mod tests {
     #[test]
     fn names_are_unique_in_any_case() {
         let again = catalogue().create("normal", "Text", AttributeBody::of_type("float"));
-        assert_eq!(
-            again,
-            Err(Refusal::invalid("Attribute name must be unique"))
-        );
+        assert_eq!(again, Err(Refusal::invalid("Attribute name must be unique")));
         let odd = catalogue().create("category", "X", AttributeBody::of_type("float"));
-        assert_eq!(
-            odd.map_err(|refusal| refusal.code),
-            Err("invalid_parameter")
-        );
+        assert_eq!(odd.map_err(|refusal| refusal.code), Err("invalid_parameter"));
     }
 }

@@ -16,13 +16,8 @@ pub(super) enum Identifier {
 }
 
 impl Identifier {
-    pub(super) const ALL: [Self; 5] = [
-        Self::Email,
-        Self::ExtId,
-        Self::Sms,
-        Self::Whatsapp,
-        Self::Landline,
-    ];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Email, Self::ExtId, Self::Sms, Self::Whatsapp, Self::Landline];
 
     /// The attribute that holds it.
     pub(super) fn attribute(self) -> &'static str {
@@ -81,10 +76,7 @@ impl Contact {
     pub(super) fn identifier(&self, identifier: Identifier) -> Option<&str> {
         match identifier {
             Identifier::Email => self.email.as_deref(),
-            other => self
-                .attributes
-                .get(other.attribute())
-                .and_then(Value::as_str),
+            other => self.attributes.get(other.attribute()).and_then(Value::as_str),
         }
     }
 

@@ -74,19 +74,12 @@ impl Account {
         let by_phone = || self.find(Identifier::Sms, &digits("phone_id")?);
         let by_whatsapp = || self.find(Identifier::Whatsapp, &digits("whatsapp_id")?);
         let by_landline = || self.find(Identifier::Landline, &digits("landline_number_id")?);
-        by_email()
-            .or_else(by_ext_id)
-            .or_else(by_phone)
-            .or_else(by_whatsapp)
-            .or_else(by_landline)
+        by_email().or_else(by_ext_id).or_else(by_phone).or_else(by_whatsapp).or_else(by_landline)
     }
 }
 
 fn check(event: &Value) -> Result<(), &'static str> {
-    let name = event
-        .get("event_name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let name = event.get("event_name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
         return Err("event_name is missing");
     }
@@ -129,11 +122,7 @@ fn batch_reply(total: usize, failures: &BTreeMap<&'static str, Vec<usize>>) -> R
         let message = "Batch accepted. Valid events have been added to the processing queue.";
         return Reply::json(202, &json!({"message": message, "count": total}));
     }
-    let (status, word) = if failed == total {
-        (400, "failed")
-    } else {
-        (207, "partial_success")
-    };
+    let (status, word) = if failed == total { (400, "failed") } else { (207, "partial_success") };
     let error = |(message, indexes)| json!({"eventIndex": indexes, "message": message});
     let errors: Vec<Value> = failures.iter().map(error).collect();
     let body = json!({

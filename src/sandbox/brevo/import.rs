@@ -121,30 +121,18 @@ impl Process {
 impl Account {
     /// Reads an import and opens its process; nothing is applied yet.
     pub(super) fn accept_import(&mut self, body: ImportBody) -> Result<Job, Refusal> {
-        let ImportBody {
-            file_url,
-            file_body,
-            json_body,
-            list_ids,
-            new_list,
-            ..
-        } = body;
+        let ImportBody { file_url, file_body, json_body, list_ids, new_list, .. } = body;
         let (rows, origin) = match (file_url, file_body, json_body) {
             (None, Some(text), None) => (csv_rows(&text)?, Origin::CsvImport),
-            (None, None, Some(rows)) => (
-                rows.into_iter().map(Row::from).collect(),
-                Origin::JsonImport,
-            ),
+            (None, None, Some(rows)) => {
+                (rows.into_iter().map(Row::from).collect(), Origin::JsonImport)
+            }
             (Some(_), None, None) => return Err(Refusal::invalid("File could not be downloaded")),
             (None, None, None) => {
-                return Err(Refusal::missing(
-                    "Pass one of fileUrl, fileBody and jsonBody",
-                ));
+                return Err(Refusal::missing("Pass one of fileUrl, fileBody and jsonBody"));
             }
             _ => {
-                return Err(Refusal::invalid(
-                    "Pass only one of fileUrl, fileBody and jsonBody",
-                ));
+                return Err(Refusal::invalid("Pass only one of fileUrl, fileBody and jsonBody"));
             }
         };
         if !rows.iter().any(Row::has_identifier) {
@@ -169,27 +157,13 @@ impl Account {
             sms_blacklist: body.sms_blacklist,
         };
         let (notify_url, mishap) = (body.notify_url, ImportMishap::None);
-        Ok(Job {
-            process,
-            notify_url,
-            mishap,
-            rows,
-            origin,
-            lists,
-            options,
-        })
+        Ok(Job { process, notify_url, mishap, rows, origin, lists, options })
     }
 
     /// Opens a process; its number.
     pub(super) fn open_process(&mut self, status: ProcessStatus) -> i64 {
         let id = self.processes.last_key_value().map_or(1, |(id, _)| id + 1);
-        self.processes.insert(
-            id,
-            Process {
-                status,
-                files: BTreeMap::new(),
-            },
-        );
+        self.processes.insert(id, Process { status, files: BTreeMap::new() });
         id
     }
 
@@ -213,8 +187,7 @@ impl Account {
         for (problem, rows) in problems {
             let name = format!("process-{id}-{}.csv", problem.replace('_', "-"));
             let url = format!("{origin}/files/{name}");
-            self.files
-                .insert(name, format!("EMAIL\n{}\n", rows.join("\n")));
+            self.files.insert(name, format!("EMAIL\n{}\n", rows.join("\n")));
             if let Some(process) = self.processes.get_mut(&id) {
                 process.files.insert(problem, url);
             }
@@ -229,10 +202,7 @@ impl Account {
         job: &Job,
         seen: &mut HashSet<String>,
     ) -> Result<(), &'static str> {
-        let mut prepared = Prepared {
-            joins: job.lists.clone(),
-            ..Prepared::default()
-        };
+        let mut prepared = Prepared { joins: job.lists.clone(), ..Prepared::default() };
         if let Some(email) = &row.email {
             let email = valid_email(email).map_err(|_| "invalid_emails")?;
             if matches!(&job.mishap, ImportMishap::DropsRows(emails) if emails.contains(&email)) {
@@ -286,10 +256,7 @@ impl Account {
             prepared.identifiers.clear();
             prepared.attributes.clear();
         }
-        if self
-            .get(id)
-            .is_some_and(|contact| contact.email_blacklisted)
-        {
+        if self.get(id).is_some_and(|contact| contact.email_blacklisted) {
             self.violation(actor, &format!("imported the blacklisted contact {id}"));
             if self.quirks.import_resubscribes {
                 prepared.email_blacklisted.get_or_insert(false);
@@ -301,34 +268,16 @@ impl Account {
 
 impl Row {
     fn has_identifier(&self) -> bool {
-        let has_email = self
-            .email
-            .as_deref()
-            .is_some_and(|email| valid_email(email).is_ok());
-        let has = |name| {
-            self.attributes
-                .get(name)
-                .is_some_and(|value| value.as_str() != Some(""))
-        };
+        let has_email = self.email.as_deref().is_some_and(|email| valid_email(email).is_ok());
+        let has = |name| self.attributes.get(name).is_some_and(|value| value.as_str() != Some(""));
         has_email || self.contact_id.is_some() || has("SMS") || has("EXT_ID")
     }
 
     /// The row in a file of problems: its address, else the first thing that names it.
     fn shown(&self) -> String {
-        let text = |name| {
-            self.attributes
-                .get(name)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let shown = self
-            .email
-            .clone()
-            .or_else(|| text("EXT_ID"))
-            .or_else(|| text("SMS"));
-        let shown = shown
-            .or_else(|| self.contact_id.map(|id| id.to_string()))
-            .unwrap_or_default();
+        let text = |name| self.attributes.get(name).and_then(Value::as_str).map(str::to_owned);
+        let shown = self.email.clone().or_else(|| text("EXT_ID")).or_else(|| text("SMS"));
+        let shown = shown.or_else(|| self.contact_id.map(|id| id.to_string())).unwrap_or_default();
         if shown.contains([';', '"', '\n', '\r']) {
             format!("\"{}\"", shown.replace('"', "\"\""))
         } else {
@@ -339,10 +288,7 @@ impl Row {
 
 impl From<JsonRow> for Row {
     fn from(row: JsonRow) -> Self {
-        let named = row
-            .attributes
-            .into_iter()
-            .map(|(name, value)| (name.to_uppercase(), value));
+        let named = row.attributes.into_iter().map(|(name, value)| (name.to_uppercase(), value));
         Self {
             email: row.email.filter(|email| !email.trim().is_empty()),
             contact_id: None,
@@ -354,23 +300,14 @@ impl From<JsonRow> for Row {
 fn csv_rows(text: &str) -> Result<Vec<Row>, Refusal> {
     let unreadable = |_| Refusal::invalid("The file could not be read as CSV");
     let text = text.trim_start_matches('\u{feff}');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(b';')
-        .flexible(true)
-        .from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(b';').flexible(true).from_reader(text.as_bytes());
     let headers = reader.headers().map_err(unreadable)?.clone();
-    let names: Vec<String> = headers
-        .iter()
-        .map(|name| name.trim().to_uppercase())
-        .collect();
+    let names: Vec<String> = headers.iter().map(|name| name.trim().to_uppercase()).collect();
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
-        let mut row = Row {
-            email: None,
-            contact_id: None,
-            attributes: BTreeMap::new(),
-        };
+        let mut row = Row { email: None, contact_id: None, attributes: BTreeMap::new() };
         for (name, cell) in names.iter().zip(&record) {
             match name.as_str() {
                 "EMAIL" => row.email = Some(cell.to_owned()).filter(|cell| !cell.trim().is_empty()),

@@ -65,11 +65,7 @@ impl Lists {
             lists: BTreeMap::new(),
             folders: BTreeMap::from([(FIRST_FOLDER, "Your first folder".to_owned())]),
         };
-        for (id, name) in [
-            (35, "all users"),
-            (36, "active conversations"),
-            (37, "leads"),
-        ] {
+        for (id, name) in [(35, "all users"), (36, "active conversations"), (37, "leads")] {
             lists.put(id, name, FIRST_FOLDER, now);
         }
         lists
@@ -114,9 +110,7 @@ impl Lists {
     }
 
     pub(super) fn get(&self, id: i64) -> Result<&List, Refusal> {
-        self.lists
-            .get(&id)
-            .ok_or_else(|| Refusal::not_found("List ID does not exist"))
+        self.lists.get(&id).ok_or_else(|| Refusal::not_found("List ID does not exist"))
     }
 
     /// Refuses a write that names a list that does not exist.
@@ -130,10 +124,7 @@ impl Lists {
     pub(super) fn folders(&self) -> impl DoubleEndedIterator<Item = Value> {
         let counts = |id: i64| {
             let inside = self.lists.values().filter(move |list| list.folder == id);
-            inside
-                .flat_map(|list| &list.members)
-                .collect::<BTreeSet<_>>()
-                .len()
+            inside.flat_map(|list| &list.members).collect::<BTreeSet<_>>().len()
         };
         self.folders.iter().map(move |(id, name)| {
             json!({
@@ -185,11 +176,7 @@ impl Account {
                 Membership::Add => self.join(id, list, actor),
                 Membership::Remove => self.leave(id, list),
             });
-            if has_moved {
-                success.push(given)
-            } else {
-                failure.push(given)
-            }
+            if has_moved { success.push(given) } else { failure.push(given) }
         }
         if success.is_empty() {
             let message = match membership {
@@ -210,34 +197,26 @@ impl Account {
     /// What the body names, each with the contact that it means.
     fn named_members(&self, body: &MembersBody) -> Result<Vec<(Value, Option<i64>)>, Refusal> {
         let find = |identifier: Identifier, text: &str| {
-            let key = if identifier == Identifier::Email {
-                text.to_lowercase()
-            } else {
-                text.into()
-            };
+            let key =
+                if identifier == Identifier::Email { text.to_lowercase() } else { text.into() };
             self.find(identifier, key.trim())
         };
         let named: Vec<(Value, Option<i64>)> = match (&body.emails, &body.ids, &body.ext_ids) {
-            (Some(emails), None, None) => emails
-                .iter()
-                .map(|text| (json!(text), find(Identifier::Email, text)))
-                .collect(),
-            (None, Some(ids), None) => ids
-                .iter()
-                .map(|id| (json!(id), self.get(*id).map(|contact| contact.id)))
-                .collect(),
-            (None, None, Some(ext_ids)) => ext_ids
-                .iter()
-                .map(|text| (json!(text), find(Identifier::ExtId, text)))
-                .collect(),
+            (Some(emails), None, None) => {
+                emails.iter().map(|text| (json!(text), find(Identifier::Email, text))).collect()
+            }
+            (None, Some(ids), None) => {
+                ids.iter().map(|id| (json!(id), self.get(*id).map(|contact| contact.id))).collect()
+            }
+            (None, None, Some(ext_ids)) => {
+                ext_ids.iter().map(|text| (json!(text), find(Identifier::ExtId, text))).collect()
+            }
             _ => return Err(Refusal::invalid("Pass either emails or ids or extIds")),
         };
         if (1..=MAX_MEMBERS_PER_CALL).contains(&named.len()) {
             return Ok(named);
         }
-        Err(Refusal::invalid(format!(
-            "Pass 1 to {MAX_MEMBERS_PER_CALL} contacts in one request"
-        )))
+        Err(Refusal::invalid(format!("Pass 1 to {MAX_MEMBERS_PER_CALL} contacts in one request")))
     }
 }
 

@@ -114,21 +114,11 @@ impl BrevoSandbox {
             imports,
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(server::serve(
-            listener,
-            Arc::clone(&shared),
-            tasks.clone(),
-            stop.clone(),
-        ));
+        tasks.spawn(server::serve(listener, Arc::clone(&shared), tasks.clone(), stop.clone()));
         let worker = server::run_imports(Arc::clone(&shared), jobs, options.import_delay);
         tasks.spawn(stop.clone().run_until_cancelled_owned(worker));
         let stop = stop.drop_guard();
-        Ok(Self {
-            shared,
-            api_key_name: options.api_key_name,
-            tasks,
-            stop,
-        })
+        Ok(Self { shared, api_key_name: options.api_key_name, tasks, stop })
     }
 
     /// What a client is given as its base address; it ends in `/v3`.
@@ -176,11 +166,7 @@ impl BrevoSandbox {
 
     /// All contacts in the order of their creation, as `GET /contacts` answers them.
     pub fn contacts(&self) -> Vec<Value> {
-        self.shared
-            .account()
-            .contacts()
-            .map(Contact::to_json)
-            .collect()
+        self.shared.account().contacts().map(Contact::to_json).collect()
     }
 
     /// How many contacts there are.
@@ -191,12 +177,7 @@ impl BrevoSandbox {
     /// The numbers and names of all lists.
     pub fn lists(&self) -> Vec<(i64, String)> {
         let account = self.shared.account();
-        account
-            .lists
-            .lists
-            .iter()
-            .map(|(id, list)| (*id, list.name.clone()))
-            .collect()
+        account.lists.lists.iter().map(|(id, list)| (*id, list.name.clone())).collect()
     }
 
     /// The addresses of those on a list; `#` and the number for who has none.
@@ -268,8 +249,7 @@ impl BrevoSandbox {
 
     /// The person unsubscribes from everything; false if there is no such contact.
     pub fn blacklist(&self, email: &str) -> bool {
-        self.update_contact(email, &serde_json::json!({"emailBlacklisted": true}))
-            .is_ok()
+        self.update_contact(email, &serde_json::json!({"emailBlacklisted": true})).is_ok()
     }
 
     /// Somebody else deletes a contact; false if there is no such contact.
@@ -323,23 +303,17 @@ impl BrevoSandbox {
     /// The next `times` requests that match are answered with this status and body, and nothing is
     /// done. `null` is a body that fits the status.
     pub fn fail_next(&self, matcher: impl Into<Matcher>, status: u16, body: Value, times: usize) {
-        self.shared
-            .moods()
-            .add(matcher.into(), Mishap::Fail(status, body), times);
+        self.shared.moods().add(matcher.into(), Mishap::Fail(status, body), times);
     }
 
     /// The next `times` requests that match are lost: nothing is done, the connection goes.
     pub fn reset_next(&self, matcher: impl Into<Matcher>, times: usize) {
-        self.shared
-            .moods()
-            .add(matcher.into(), Mishap::Reset, times);
+        self.shared.moods().add(matcher.into(), Mishap::Reset, times);
     }
 
     /// The next `times` requests that match are carried out, but their answers are lost.
     pub fn reset_after_commit_next(&self, matcher: impl Into<Matcher>, times: usize) {
-        self.shared
-            .moods()
-            .add(matcher.into(), Mishap::ResetAfterCommit, times);
+        self.shared.moods().add(matcher.into(), Mishap::ResetAfterCommit, times);
     }
 
     /// The next `times` requests that match are never answered, and nothing is done.
@@ -380,9 +354,7 @@ impl BrevoSandbox {
     /// The next import that is accepted loses the rows of these addresses and does not say so.
     pub fn drop_rows_next(&self, emails: &[&str]) {
         let emails = emails.iter().map(|email| email.to_lowercase()).collect();
-        self.shared
-            .moods()
-            .add_import(ImportMishap::DropsRows(emails));
+        self.shared.moods().add_import(ImportMishap::DropsRows(emails));
     }
 }
 

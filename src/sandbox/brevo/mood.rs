@@ -23,21 +23,13 @@ impl From<&str> for Matcher {
             Some(prefix) => (prefix, true),
             None => (path, false),
         };
-        Self {
-            method,
-            path: path.to_owned(),
-            is_prefix,
-        }
+        Self { method, path: path.to_owned(), is_prefix }
     }
 }
 
 impl Matcher {
     fn matches(&self, method: &str, path: &str) -> bool {
-        let is_path = if self.is_prefix {
-            path.starts_with(&self.path)
-        } else {
-            path == self.path
-        };
+        let is_path = if self.is_prefix { path.starts_with(&self.path) } else { path == self.path };
         is_path && self.method.as_deref().is_none_or(|wanted| wanted == method)
     }
 }
@@ -82,10 +74,7 @@ pub(super) struct Moods {
 impl Moods {
     /// Good, but for a wait before every answer.
     pub(super) fn with_latency(latency: Option<Duration>) -> Self {
-        Self {
-            latency,
-            ..Self::default()
-        }
+        Self { latency, ..Self::default() }
     }
 
     /// The next `times` requests that match meet this mishap.
@@ -111,11 +100,7 @@ impl Moods {
     }
 
     pub(super) fn take_import(&mut self) -> ImportMishap {
-        if self.imports.is_empty() {
-            ImportMishap::None
-        } else {
-            self.imports.remove(0)
-        }
+        if self.imports.is_empty() { ImportMishap::None } else { self.imports.remove(0) }
     }
 }
 

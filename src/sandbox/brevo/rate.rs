@@ -76,26 +76,14 @@ struct Bucket(Vec<Window>);
 impl Rates {
     pub(super) fn new(limits: Limits) -> Self {
         let window = Window::new;
-        let Limits {
-            contacts_per_second,
-            contacts_per_hour,
-            other_per_hour,
-            ..
-        } = limits;
-        let Limits {
-            events_per_second,
-            events_per_hour,
-            ..
-        } = limits;
+        let Limits { contacts_per_second, contacts_per_hour, other_per_hour, .. } = limits;
+        let Limits { events_per_second, events_per_hour, .. } = limits;
         Self {
             contacts: Bucket(vec![
                 window(contacts_per_second, SECOND),
                 window(contacts_per_hour, HOUR),
             ]),
-            events: Bucket(vec![
-                window(events_per_second, SECOND),
-                window(events_per_hour, HOUR),
-            ]),
+            events: Bucket(vec![window(events_per_second, SECOND), window(events_per_hour, HOUR)]),
             other: Bucket(vec![window(other_per_hour, HOUR)]),
         }
     }
@@ -121,10 +109,7 @@ impl Bucket {
         for window in &mut self.0 {
             let left = window.peek(now);
             if left.limit.is_some() && left.calls == 0 {
-                return window
-                    .try_take(now)
-                    .map(Standing::of)
-                    .map_err(Throttled::from);
+                return window.try_take(now).map(Standing::of).map_err(Throttled::from);
             }
         }
         let mut standing = None;
@@ -139,31 +124,19 @@ impl Bucket {
 impl Standing {
     fn of(left: Remaining) -> Option<Self> {
         let limit = left.limit?;
-        Some(Self {
-            limit,
-            remaining: left.calls,
-            reset: whole_seconds(left.reset),
-        })
+        Some(Self { limit, remaining: left.calls, reset: whole_seconds(left.reset) })
     }
 }
 
 impl From<RetryAfter> for Throttled {
     fn from(refused: RetryAfter) -> Self {
         let reset = whole_seconds(refused.wait);
-        Self(Standing {
-            limit: refused.limit,
-            remaining: 0,
-            reset,
-        })
+        Self(Standing { limit: refused.limit, remaining: 0, reset })
     }
 }
 
 fn whole_seconds(duration: Duration) -> u64 {
-    duration
-        .as_millis()
-        .div_ceil(1000)
-        .try_into()
-        .unwrap_or(u64::MAX)
+    duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -181,27 +154,12 @@ mod tests {
         let mut rates = Rates::new(limits);
         let start = Instant::now();
         let first = rates.take("contacts", start);
-        assert_eq!(
-            first,
-            Ok(Some(Standing {
-                limit: 2,
-                remaining: 1,
-                reset: 1
-            }))
-        );
+        assert_eq!(first, Ok(Some(Standing { limit: 2, remaining: 1, reset: 1 })));
         assert!(rates.take("contacts", start).is_ok());
-        let refused = Throttled(Standing {
-            limit: 2,
-            remaining: 0,
-            reset: 1,
-        });
+        let refused = Throttled(Standing { limit: 2, remaining: 0, reset: 1 });
         assert_eq!(rates.take("contacts", start), Err(refused));
         assert!(rates.take("contacts", start + SECOND).is_ok());
-        let refused = Throttled(Standing {
-            limit: 3,
-            remaining: 0,
-            reset: 3599,
-        });
+        let refused = Throttled(Standing { limit: 3, remaining: 0, reset: 3599 });
         assert_eq!(rates.take("contacts", start + SECOND), Err(refused));
         assert_eq!(rates.take("events", start), Ok(None));
         assert!(rates.take("account", start).is_ok());

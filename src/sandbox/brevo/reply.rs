@@ -20,12 +20,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without metadata.
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            duplicate_identifiers: Vec::new(),
-        }
+        Self { status, code, message: message.into(), duplicate_identifiers: Vec::new() }
     }
 
     /// A 400 for something in the request that is not right.
@@ -61,11 +56,7 @@ impl Refusal {
 
     /// The 429.
     pub(super) fn too_many_requests() -> Self {
-        Self::new(
-            429,
-            "too_many_requests",
-            "Too many requests, please retry later",
-        )
+        Self::new(429, "too_many_requests", "Too many requests, please retry later")
     }
 
     fn to_json(&self) -> Value {
@@ -90,11 +81,7 @@ pub(super) struct Reply {
 impl Reply {
     pub(super) fn json(status: u16, body: &Value) -> Self {
         let body = Bytes::from(body.to_string());
-        Self {
-            status,
-            content_type: Some("application/json"),
-            body,
-        }
+        Self { status, content_type: Some("application/json"), body }
     }
 
     pub(super) fn ok(body: &Value) -> Self {
@@ -106,20 +93,12 @@ impl Reply {
     }
 
     pub(super) fn csv(text: String) -> Self {
-        Self {
-            status: 200,
-            content_type: Some("text/csv"),
-            body: Bytes::from(text),
-        }
+        Self { status: 200, content_type: Some("text/csv"), body: Bytes::from(text) }
     }
 
     /// An answer without a body.
     pub(super) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            content_type: None,
-            body: Bytes::new(),
-        }
+        Self { status, content_type: None, body: Bytes::new() }
     }
 
     pub(super) fn no_content() -> Self {

@@ -29,15 +29,9 @@ impl Request {
     /// address with a tag is not found unless its `+` is encoded (facts: Brevo section 13).
     pub(super) fn segments(&self) -> Vec<String> {
         let decode = |part: &str| {
-            percent_decode_str(&part.replace('+', " "))
-                .decode_utf8_lossy()
-                .into_owned()
+            percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned()
         };
-        self.path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(decode)
-            .collect()
+        self.path.split('/').filter(|part| !part.is_empty()).map(decode).collect()
     }
 
     /// The body as a JSON object of a given shape.
@@ -45,11 +39,7 @@ impl Request {
         let value: Value = serde_json::from_slice(&self.body)
             .map_err(|_| Refusal::new(400, "bad_request", "Input must be a valid JSON object"))?;
         if !value.is_object() {
-            return Err(Refusal::new(
-                400,
-                "bad_request",
-                "Input must be a valid JSON object",
-            ));
+            return Err(Refusal::new(400, "bad_request", "Input must be a valid JSON object"));
         }
         serde_json::from_value(value).map_err(|error| Refusal::invalid(error.to_string()))
     }
@@ -79,20 +69,14 @@ impl Request {
         };
         let (limit, offset) = (number("limit", default)?, number("offset", 0)?);
         if limit > most {
-            return Err(Refusal::out_of_range(format!(
-                "Limit exceeds max value {most}"
-            )));
+            return Err(Refusal::out_of_range(format!("Limit exceeds max value {most}")));
         }
         let order = match self.parameter("sort").as_deref() {
             None | Some("desc") => Order::Descending,
             Some("asc") => Order::Ascending,
             Some(_) => return Err(Refusal::invalid("sort should be asc or desc")),
         };
-        Ok(Page {
-            limit,
-            offset,
-            order,
-        })
+        Ok(Page { limit, offset, order })
     }
 
     /// A time in the query, in milliseconds since 1970. A time without an offset is refused.

@@ -29,10 +29,7 @@ pub(super) fn answer(account: &mut Account, request: &Request, segments: &[&str]
         return Err(Refusal::method(&request.method));
     }
     let job = account.accept_import(request.json::<ImportBody>()?)?;
-    Ok((
-        Reply::json(202, &json!({"processId": job.process})),
-        Some(job),
-    ))
+    Ok((Reply::json(202, &json!({"processId": job.process})), Some(job)))
 }
 
 fn plain(account: &mut Account, request: &Request, segments: &[&str]) -> Result<Reply, Refusal> {
@@ -47,9 +44,7 @@ fn plain(account: &mut Account, request: &Request, segments: &[&str]) -> Result<
         ("GET", ["contacts"]) => contacts(account, request),
         ("POST", ["contacts"]) => create_contact(account, request),
         ("GET", ["contacts", id]) => {
-            let contact = account
-                .get(identify(account, request, id)?)
-                .ok_or_else(no_contact)?;
+            let contact = account.get(identify(account, request, id)?).ok_or_else(no_contact)?;
             Ok(Reply::ok(&contact.to_full_json()))
         }
         ("PUT", ["contacts", id]) => {
@@ -75,23 +70,17 @@ fn catalogue_and_lists(
 ) -> Result<Reply, Refusal> {
     let inside = segments.get(1..).unwrap_or_default();
     match (request.method.as_str(), inside) {
-        ("POST", ["batch"]) => Err(Refusal::new(
-            account.quirks.batch_status,
-            "document_not_found",
-            WITHDRAWN,
-        )),
+        ("POST", ["batch"]) => {
+            Err(Refusal::new(account.quirks.batch_status, "document_not_found", WITHDRAWN))
+        }
         ("GET", ["attributes"]) => Ok(Reply::ok(&account.catalogue.to_json())),
         ("POST", ["attributes", category, name]) => {
-            account
-                .catalogue
-                .create(category, name, request.json::<AttributeBody>()?)?;
+            account.catalogue.create(category, name, request.json::<AttributeBody>()?)?;
             Ok(Reply::empty(201))
         }
         ("GET", ["folders"]) => {
             let page = request.page(10, 50)?.of(account.lists.folders());
-            Ok(Reply::ok(
-                &json!({"folders": page, "count": account.lists.folder_count()}),
-            ))
+            Ok(Reply::ok(&json!({"folders": page, "count": account.lists.folder_count()})))
         }
         ("POST", ["folders"]) => {
             let body: Value = request.json()?;
@@ -99,22 +88,13 @@ fn catalogue_and_lists(
             account.lists.create_folder(name).map(Reply::created)
         }
         ("GET", ["lists"]) => {
-            let lists = account
-                .lists
-                .lists
-                .iter()
-                .map(|(id, list)| list.to_json(*id));
+            let lists = account.lists.lists.iter().map(|(id, list)| list.to_json(*id));
             let count = lists.len();
-            Ok(Reply::ok(
-                &json!({"lists": request.page(10, 50)?.of(lists), "count": count}),
-            ))
+            Ok(Reply::ok(&json!({"lists": request.page(10, 50)?.of(lists), "count": count})))
         }
         ("POST", ["lists"]) => {
             let now = account.stamp();
-            account
-                .lists
-                .create(&request.json::<ListBody>()?, now)
-                .map(Reply::created)
+            account.lists.create(&request.json::<ListBody>()?, now).map(Reply::created)
         }
         ("GET", ["lists", id]) => {
             let id = list_id(id)?;
@@ -140,14 +120,8 @@ fn contacts(account: &Account, request: &Request) -> Result<Reply, Refusal> {
     if ids.len() > MAX_IDS {
         return Err(Refusal::out_of_range("ids should have at most 20 items"));
     }
-    if request
-        .parameter("filter")
-        .or_else(|| request.parameter("segmentId"))
-        .is_some()
-    {
-        return Err(Refusal::invalid(
-            "The sandbox knows neither filter nor segmentId",
-        ));
+    if request.parameter("filter").or_else(|| request.parameter("segmentId")).is_some() {
+        return Err(Refusal::invalid("The sandbox knows neither filter nor segmentId"));
     }
     let modified_since = request.instant("modifiedSince")?.unwrap_or(i64::MIN);
     let created_since = request.instant("createdSince")?.unwrap_or(i64::MIN);
@@ -159,11 +133,7 @@ fn contacts(account: &Account, request: &Request) -> Result<Reply, Refusal> {
     };
     let wanted: Vec<&Contact> = account.contacts().filter(is_wanted).collect();
     let count = wanted.len();
-    let page: Vec<Value> = page
-        .of(wanted.into_iter())
-        .into_iter()
-        .map(Contact::to_json)
-        .collect();
+    let page: Vec<Value> = page.of(wanted.into_iter()).into_iter().map(Contact::to_json).collect();
     Ok(Reply::ok(&json!({"contacts": page, "count": count})))
 }
 
@@ -171,21 +141,10 @@ fn contacts(account: &Account, request: &Request) -> Result<Reply, Refusal> {
 fn members(account: &Account, request: &Request, list: i64) -> Result<Reply, Refusal> {
     let page = request.page(50, 500)?;
     let since = request.instant("modifiedSince")?.unwrap_or(i64::MIN);
-    let members = account
-        .lists
-        .get(list)?
-        .members
-        .iter()
-        .filter_map(|id| account.get(*id));
-    let wanted: Vec<&Contact> = members
-        .filter(|contact| contact.modified_at >= since)
-        .collect();
+    let members = account.lists.get(list)?.members.iter().filter_map(|id| account.get(*id));
+    let wanted: Vec<&Contact> = members.filter(|contact| contact.modified_at >= since).collect();
     let count = wanted.len();
-    let page: Vec<Value> = page
-        .of(wanted.into_iter())
-        .into_iter()
-        .map(Contact::to_json)
-        .collect();
+    let page: Vec<Value> = page.of(wanted.into_iter()).into_iter().map(Contact::to_json).collect();
     Ok(Reply::ok(&json!({"contacts": page, "count": count})))
 }
 
@@ -216,17 +175,10 @@ fn change_members(
 }
 
 fn process(account: &Account, id: &str) -> Result<Reply, Refusal> {
-    let process = id
-        .parse::<i64>()
-        .ok()
-        .and_then(|id| Some((id, account.processes.get(&id)?)));
+    let process = id.parse::<i64>().ok().and_then(|id| Some((id, account.processes.get(&id)?)));
     match process {
         Some((id, process)) => Ok(Reply::ok(&process.to_json(id))),
-        None => Err(Refusal::new(
-            404,
-            "invalid_parameter",
-            "processId is invalid",
-        )),
+        None => Err(Refusal::new(404, "invalid_parameter", "processId is invalid")),
     }
 }
 
@@ -234,11 +186,7 @@ fn process(account: &Account, id: &str) -> Result<Reply, Refusal> {
 /// `GET` phone numbers (facts: Brevo section 2).
 fn identify(account: &Account, request: &Request, text: &str) -> Result<i64, Refusal> {
     let email = || account.find(Identifier::Email, &text.to_lowercase());
-    let number = || {
-        text.parse::<i64>()
-            .ok()
-            .filter(|id| account.get(*id).is_some())
-    };
+    let number = || text.parse::<i64>().ok().filter(|id| account.get(*id).is_some());
     let phone = |identifier| account.find(identifier, &super::value::phone(&json!(text))?);
     let found = match request.parameter("identifierType").as_deref() {
         None if text.contains('@') => email(),
@@ -259,8 +207,7 @@ fn no_contact() -> Refusal {
 }
 
 fn list_id(text: &str) -> Result<i64, Refusal> {
-    text.parse()
-        .map_err(|_| Refusal::invalid("List ID should be an integer"))
+    text.parse().map_err(|_| Refusal::invalid("List ID should be an integer"))
 }
 
 fn account_json() -> Value {

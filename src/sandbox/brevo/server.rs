@@ -95,10 +95,7 @@ async fn respond(
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HangUp> {
     let (head, body) = request.into_parts();
-    let body = Limited::new(body, MAX_READ_BYTES)
-        .collect()
-        .await
-        .map_err(|_| HangUp)?;
+    let body = Limited::new(body, MAX_READ_BYTES).collect().await.map_err(|_| HangUp)?;
     let request = Request {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
@@ -109,10 +106,7 @@ async fn respond(
         let refusal = Refusal::new(413, "out_of_range", "The body should be at most 10 MB");
         return Ok(shared.finish(&request, refusal.into(), None));
     }
-    let key = head
-        .headers
-        .get("api-key")
-        .and_then(|value| value.to_str().ok());
+    let key = head.headers.get("api-key").and_then(|value| value.to_str().ok());
     let latency = shared.moods().latency;
     if let Some(latency) = latency {
         tokio::time::sleep(latency).await;
@@ -176,14 +170,7 @@ impl Shared {
         };
         if let Some(failure) = failure {
             let is_throttled = failure.status == 429;
-            return (
-                failure,
-                if is_throttled {
-                    Some(exhausted(standing))
-                } else {
-                    standing
-                },
-            );
+            return (failure, if is_throttled { Some(exhausted(standing)) } else { standing });
         }
         let outcome = routes::answer(&mut self.account(), request, inside);
         let reply = outcome.map(|(reply, job)| {
@@ -237,12 +224,7 @@ impl Shared {
         if let Ok(date) = HeaderValue::try_from(date) {
             headers.insert(DATE, date);
         }
-        if let Some(Standing {
-            limit,
-            remaining,
-            reset,
-        }) = standing
-        {
+        if let Some(Standing { limit, remaining, reset }) = standing {
             headers.insert("x-sib-ratelimit-limit", limit.into());
             headers.insert("x-sib-ratelimit-remaining", remaining.into());
             headers.insert("x-sib-ratelimit-reset", reset.into());
@@ -254,11 +236,7 @@ impl Shared {
 /// The headers of a 429 that a test asked for.
 fn exhausted(standing: Option<Standing>) -> Standing {
     let limit = standing.map_or(10, |standing| standing.limit);
-    Standing {
-        limit,
-        remaining: 0,
-        reset: 1,
-    }
+    Standing { limit, remaining: 0, reset: 1 }
 }
 
 /// The answer of a failure that a test asked for.
@@ -281,16 +259,12 @@ pub(super) async fn run_imports(
 ) {
     while let Some(job) = jobs.recv().await {
         tokio::time::sleep(delay).await;
-        shared
-            .account()
-            .set_process(job.process, ProcessStatus::InProcess);
+        shared.account().set_process(job.process, ProcessStatus::InProcess);
         tokio::time::sleep(delay).await;
         match job.mishap {
             // The next one goes on: whether a stuck import blocks others is not known.
             ImportMishap::Sticks => continue,
-            ImportMishap::Fails => shared
-                .account()
-                .set_process(job.process, ProcessStatus::Failed),
+            ImportMishap::Fails => shared.account().set_process(job.process, ProcessStatus::Failed),
             ImportMishap::None | ImportMishap::DropsRows(_) => {
                 shared.account().finish_import(&job, &shared.origin);
             }
@@ -305,10 +279,7 @@ pub(super) async fn run_imports(
 async fn notify(url: &str, process: i64) {
     // Without a provider the builder would panic, even for plain HTTP; another one may be there.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(NOTIFY_TIMEOUT)
-        .build();
+    let client = reqwest::Client::builder().no_proxy().timeout(NOTIFY_TIMEOUT).build();
     let Ok(client) = client else { return };
     let body = json!({"processId": process, "status": "completed"});
     if let Err(error) = client.post(url).json(&body).send().await {

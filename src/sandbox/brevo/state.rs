@@ -105,11 +105,7 @@ impl Account {
     pub(super) fn stamp(&mut self) -> i64 {
         let second = self.clock.now().seconds().saturating_mul(1000);
         let is_same_second = self.last_stamp.div_euclid(1000) == second.div_euclid(1000);
-        let next = if is_same_second {
-            self.last_stamp + 1
-        } else {
-            second
-        };
+        let next = if is_same_second { self.last_stamp + 1 } else { second };
         self.last_stamp = next.min(second + 999);
         self.last_stamp
     }
@@ -142,12 +138,7 @@ impl Account {
         let Some(contact) = self.contacts.get_mut(&id) else {
             return false;
         };
-        let Some(members) = self
-            .lists
-            .lists
-            .get_mut(&list)
-            .map(|list| &mut list.members)
-        else {
+        let Some(members) = self.lists.lists.get_mut(&list).map(|list| &mut list.members) else {
             return false;
         };
         if !contact.lists.insert(list) {
@@ -158,16 +149,10 @@ impl Account {
         let (is_blacklisted, had_left) =
             (contact.email_blacklisted, contact.left_lists.remove(&list));
         if is_blacklisted {
-            self.violation(
-                actor,
-                &format!("put the blacklisted contact {id} on list {list}"),
-            );
+            self.violation(actor, &format!("put the blacklisted contact {id} on list {list}"));
         }
         if had_left {
-            self.violation(
-                actor,
-                &format!("put contact {id} back on list {list}, which it left"),
-            );
+            self.violation(actor, &format!("put contact {id} back on list {list}, which it left"));
         }
         true
     }
@@ -198,11 +183,7 @@ impl Account {
 
     /// What was done to people's consent, and to whom.
     pub(super) fn violations(&self) -> Vec<String> {
-        self.violations
-            .iter()
-            .chain(self.unrepaired.values())
-            .cloned()
-            .collect()
+        self.violations.iter().chain(self.unrepaired.values()).cloned().collect()
     }
 
     /// Writes down what a request did to somebody's consent.
@@ -215,19 +196,13 @@ impl Account {
     /// All contacts without numbers and times, so that two accounts can be compared.
     pub(super) fn snapshot(&self) -> Value {
         let name = |id: &i64| {
-            self.lists
-                .lists
-                .get(id)
-                .map_or_else(|| id.to_string(), |list| list.name.clone())
+            self.lists.lists.get(id).map_or_else(|| id.to_string(), |list| list.name.clone())
         };
         let names = |ids: &BTreeSet<i64>| ids.iter().map(name).collect::<BTreeSet<_>>();
         let mut snapshot = Map::new();
         for contact in self.contacts.values() {
-            let other = |key| {
-                contact
-                    .identifier(key)
-                    .map(|value| format!("{}:{value}", key.name()))
-            };
+            let other =
+                |key| contact.identifier(key).map(|value| format!("{}:{value}", key.name()));
             let key = contact.email.clone();
             let key = key.or_else(|| Identifier::ALL.into_iter().find_map(other));
             let state = json!({

@@ -81,10 +81,7 @@ impl EnumerationItem {
 /// The digits of a phone number with its country code: `+91…`, `0091…` or `91…`.
 pub(super) fn phone(value: &Value) -> Option<String> {
     let text = text(value)?;
-    let digits = text
-        .strip_prefix('+')
-        .or_else(|| text.strip_prefix("00"))
-        .unwrap_or(&text);
+    let digits = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(&text);
     let is_phone = digits.chars().all(|digit| digit.is_ascii_digit());
     (is_phone && (6..=15).contains(&digits.len())).then(|| digits.to_owned())
 }
@@ -148,13 +145,6 @@ fn multiple_choice(options: &[String], value: &Value, origin: Origin) -> Taken {
     if wanted.is_empty() {
         return Taken::Clear;
     }
-    let known: Vec<String> = wanted
-        .into_iter()
-        .filter(|option| options.contains(option))
-        .collect();
-    if known.is_empty() {
-        Taken::Ignored
-    } else {
-        Taken::Set(json!(known))
-    }
+    let known: Vec<String> = wanted.into_iter().filter(|option| options.contains(option)).collect();
+    if known.is_empty() { Taken::Ignored } else { Taken::Set(json!(known)) }
 }

@@ -53,9 +53,7 @@ impl Account {
     ) -> Result<Written, Refusal> {
         let mut prepared = self.prepare(body)?;
         if let Some(email) = &body.email {
-            prepared
-                .identifiers
-                .insert(Identifier::Email, Some(valid_email(email)?));
+            prepared.identifiers.insert(Identifier::Email, Some(valid_email(email)?));
         }
         let value = |key| prepared.identifiers.get(&key).and_then(Option::as_deref);
         let keys = [Identifier::Email, Identifier::ExtId, Identifier::Sms];
@@ -66,11 +64,9 @@ impl Account {
         };
         let existing = self.find(key, value);
         match existing {
-            Some(_) if !body.update_enabled => Err(Refusal::new(
-                400,
-                "duplicate_parameter",
-                "Contact already exist",
-            )),
+            Some(_) if !body.update_enabled => {
+                Err(Refusal::new(400, "duplicate_parameter", "Contact already exist"))
+            }
             Some(id) => {
                 self.check_conflicts(&prepared, Some(id))?;
                 self.commit(id, prepared, actor);
@@ -102,11 +98,7 @@ impl Account {
         let (id, stamp) = (self.next_contact, self.stamp());
         self.next_contact += 1;
         self.contacts.insert(id, Contact::new(id, stamp));
-        let email = prepared
-            .identifiers
-            .get(&Identifier::Email)
-            .cloned()
-            .flatten();
+        let email = prepared.identifiers.get(&Identifier::Email).cloned().flatten();
         let keeps_flag = prepared.email_blacklisted == Some(true);
         if email.is_some_and(|email| self.buried.remove(&email)) && !keeps_flag {
             let what = format!("created contact {id} again, which was deleted while blacklisted");
@@ -132,9 +124,7 @@ impl Account {
         for (identifier, value) in prepared.identifiers {
             self.set_identifier(&mut after, identifier, value);
         }
-        after.email_blacklisted = prepared
-            .email_blacklisted
-            .unwrap_or(before.email_blacklisted);
+        after.email_blacklisted = prepared.email_blacklisted.unwrap_or(before.email_blacklisted);
         after.sms_blacklisted = prepared.sms_blacklisted.unwrap_or(before.sms_blacklisted);
         let has_moved = before.email.is_some() && after.email != before.email;
         if has_moved && before.email_blacklisted {
@@ -183,10 +173,7 @@ impl Account {
             Taken::Ignored => return true,
             Taken::InvalidPhone => return false,
         };
-        match Identifier::ALL
-            .into_iter()
-            .find(|identifier| identifier.attribute() == name)
-        {
+        match Identifier::ALL.into_iter().find(|identifier| identifier.attribute() == name) {
             Some(identifier) => {
                 let text = new.and_then(|value| value.as_str().map(str::to_owned));
                 into.identifiers.insert(identifier, text);
@@ -232,15 +219,9 @@ impl Account {
         let name = first.name();
         let message =
             format!("Unable to {verb} contact, {name} is already associated with another Contact");
-        let duplicate_identifiers = conflicts
-            .iter()
-            .map(|identifier| identifier.name())
-            .collect();
+        let duplicate_identifiers = conflicts.iter().map(|identifier| identifier.name()).collect();
         let refusal = Refusal::new(400, "duplicate_parameter", message);
-        Err(Refusal {
-            duplicate_identifiers,
-            ..refusal
-        })
+        Err(Refusal { duplicate_identifiers, ..refusal })
     }
 
     fn set_identifier(
@@ -277,8 +258,7 @@ impl Account {
         let what = format!("re-subscribed contact {id} by changing its address");
         match actor {
             Actor::Request(label) if has_asked => {
-                self.unrepaired
-                    .insert(id, format!("{label}: {what}, and did not look"));
+                self.unrepaired.insert(id, format!("{label}: {what}, and did not look"));
             }
             actor => self.violation(actor, &what),
         }
@@ -287,9 +267,7 @@ impl Account {
 
 /// The address in the form in which it is stored, or the 400 for one that is none.
 pub(super) fn valid_email(text: &str) -> Result<String, Refusal> {
-    let options = email_address::Options::default()
-        .with_required_tld()
-        .without_display_text();
+    let options = email_address::Options::default().with_required_tld().without_display_text();
     let email = text.trim().to_lowercase();
     match email_address::EmailAddress::parse_with_options(&email, options) {
         Ok(_) => Ok(email),

@@ -57,9 +57,7 @@ pub(super) struct AttributeTable(BTreeMap<Arc<str>, DataType>);
 impl AttributeTable {
     /// The shared name and the type of an attribute.
     pub(super) fn get(&self, name: &str) -> Option<(&Arc<str>, DataType)> {
-        self.0
-            .get_key_value(name)
-            .map(|(name, data_type)| (name, *data_type))
+        self.0.get_key_value(name).map(|(name, data_type)| (name, *data_type))
     }
 
     /// The shared name, making the attribute if it is new.
@@ -75,17 +73,13 @@ impl AttributeTable {
     /// The shared name, if the API would accept this value for it; `null` clears.
     pub(super) fn check(&self, name: &str, value: &Value) -> Result<Arc<str>, Refused> {
         let Some((known, data_type)) = self.get(name) else {
-            return Err(Refused::invalid(format!(
-                "Custom attribute '{name}' does not exist"
-            )));
+            return Err(Refused::invalid(format!("Custom attribute '{name}' does not exist")));
         };
         if value.is_null() || data_type.accepts(value) {
             return Ok(Arc::clone(known));
         }
         let wanted = data_type.as_str();
-        Err(Refused::invalid(format!(
-            "Custom attribute '{name}' must be of type {wanted}"
-        )))
+        Err(Refused::invalid(format!("Custom attribute '{name}' must be of type {wanted}")))
     }
 
     /// As `GET /data_attributes?model=contact` shows them.

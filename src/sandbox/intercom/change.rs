@@ -49,9 +49,7 @@ impl State {
             contact.fields.set("role", json!("user"));
         }
         if contact.is_lead() && contact.external_id().is_none() {
-            contact
-                .fields
-                .set("external_id", json!(uuid::Uuid::new_v4().to_string()));
+            contact.fields.set("external_id", json!(uuid::Uuid::new_v4().to_string()));
         }
         Ok(())
     }
@@ -64,9 +62,7 @@ impl State {
             .and_then(|external_id| self.contacts.with_external_id(external_id))
             .filter(|other| other.id != contact.id);
         let by_email = || {
-            let email = contact
-                .email()
-                .filter(|_| way == Way::Api && !contact.is_lead())?;
+            let email = contact.email().filter(|_| way == Way::Api && !contact.is_lead())?;
             self.contacts.with_email(email).find(|other| {
                 let has_both = contact.external_id().is_some() && other.external_id().is_some();
                 other.id != contact.id && !other.is_lead() && !has_both
@@ -75,15 +71,8 @@ impl State {
         let Some(other) = by_external_id.or_else(by_email) else {
             return Ok(());
         };
-        let which = if other.is_archived {
-            "An archived contact"
-        } else {
-            "A contact"
-        };
-        let message = format!(
-            "{which} matching those details already exists with id={}",
-            other.id
-        );
+        let which = if other.is_archived { "An archived contact" } else { "A contact" };
+        let message = format!("{which} matching those details already exists with id={}", other.id);
         Err(Refused::new(409, "conflict", message))
     }
 
@@ -194,9 +183,7 @@ impl State {
     /// Merges a lead into a user; the lead is gone.
     pub(super) fn merge(&mut self, from: &str, into: &str, now: Timestamp) -> Result<(), Refused> {
         if !self.live(from)?.is_lead() || self.live(into)?.is_lead() {
-            return Err(Refused::invalid(
-                "from must be a lead and into must be a user",
-            ));
+            return Err(Refused::invalid("from must be a lead and into must be a user"));
         }
         let Some(lead) = self.drop_contact(from) else {
             return Err(Refused::no_contact());
@@ -212,10 +199,7 @@ impl State {
         };
         let mut item = self.view(user, Form::Notification).to_value();
         if let (true, Some(item)) = (self.names_merged_contact, item.as_object_mut()) {
-            item.insert(
-                "merged_from".to_owned(),
-                json!({"type": "contact", "id": from}),
-            );
+            item.insert("merged_from".to_owned(), json!({"type": "contact", "id": from}));
         }
         self.fire("contact.merged", item, now);
         Ok(())
@@ -251,9 +235,7 @@ impl State {
             let message = format!("a contact has at most {MAX_COMPANIES} companies");
             return Err(Refused::new(400, "contact_company_limit_exceeded", message));
         }
-        self.change(id, now, |contact| {
-            contact.companies.push(Arc::clone(&company))
-        })?;
+        self.change(id, now, |contact| contact.companies.push(Arc::clone(&company)))?;
         if let Some(company) = self.companies.get_mut(&company) {
             company.members.insert(Arc::from(id));
         }
@@ -272,9 +254,7 @@ impl State {
         if !self.live(id)?.companies.contains(&company) {
             return Err(Refused::no_company());
         }
-        self.change(id, now, |contact| {
-            contact.companies.retain(|held| *held != company)
-        })?;
+        self.change(id, now, |contact| contact.companies.retain(|held| *held != company))?;
         if let Some(company) = self.companies.get_mut(&company) {
             company.members.remove(id);
         }
@@ -283,10 +263,7 @@ impl State {
     }
 
     fn known_company(&self, company: &str) -> Result<CompanyId, Refused> {
-        let known = self
-            .companies
-            .get(company)
-            .map(|company| Arc::clone(&company.id));
+        let known = self.companies.get(company).map(|company| Arc::clone(&company.id));
         known.ok_or_else(Refused::no_company)
     }
 }
@@ -304,8 +281,7 @@ fn absorb(user: &mut Contact, lead: Contact) {
         }
     }
     if lead.is_unsubscribed() {
-        user.fields
-            .set("unsubscribed_from_emails", Value::Bool(true));
+        user.fields.set("unsubscribed_from_emails", Value::Bool(true));
     }
     for (name, value) in lead.custom_attributes.iter() {
         if user.custom_attributes.get(name).is_none() {

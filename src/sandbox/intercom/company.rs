@@ -23,14 +23,8 @@ const LIST_CEILING: usize = 10_000;
 pub(super) type CompanyId = Arc<str>;
 
 /// Keys that REST leaves out and notifications send as `null` where they are unset.
-const OPTIONAL: [&str; 6] = [
-    "name",
-    "remote_created_at",
-    "last_request_at",
-    "size",
-    "website",
-    "industry",
-];
+const OPTIONAL: [&str; 6] =
+    ["name", "remote_created_at", "last_request_at", "size", "website", "industry"];
 
 /// One company.
 #[derive(Debug, Clone)]
@@ -57,19 +51,14 @@ pub(super) struct Plan {
 impl Company {
     /// Reads what `POST /companies` accepts; `created_at` and `updated_at` may be given as well.
     pub(super) fn parse(id: CompanyId, body: &Value, now_ms: i64) -> Result<Self, Refused> {
-        let object = body
-            .as_object()
-            .ok_or_else(|| Refused::invalid("body is not an object"))?;
+        let object = body.as_object().ok_or_else(|| Refused::invalid("body is not an object"))?;
         let company_id = match object.get("company_id") {
             Some(Value::String(text)) if !text.is_empty() => text.clone(),
             None => format!("{id}-qualification-company"),
             Some(_) => return Err(Refused::invalid("company_id must be a string")),
         };
         let mut fields = Map::new();
-        for key in OPTIONAL
-            .into_iter()
-            .chain(["monthly_spend", "session_count"])
-        {
+        for key in OPTIONAL.into_iter().chain(["monthly_spend", "session_count"]) {
             if let Some(value) = object.get(key).filter(|value| !value.is_null()) {
                 fields.insert(key.to_owned(), value.clone());
             }
@@ -138,9 +127,7 @@ impl Company {
     pub(super) fn attached(&self, app_id: &str) -> Value {
         let field = |key: &str| self.fields.get(key).cloned();
         let time = |key: &str| {
-            field(key)
-                .and_then(|at| at.as_i64())
-                .map(|seconds| iso(seconds.saturating_mul(1000)))
+            field(key).and_then(|at| at.as_i64()).map(|seconds| iso(seconds.saturating_mul(1000)))
         };
         json!({
             "type": "company",
@@ -162,23 +149,15 @@ impl Company {
     }
 
     fn last_request_at(&self) -> i64 {
-        self.fields
-            .get("last_request_at")
-            .and_then(Value::as_i64)
-            .unwrap_or(0)
+        self.fields.get("last_request_at").and_then(Value::as_i64).unwrap_or(0)
     }
 }
 
 impl Plan {
     /// The plan of that name. Its number follows from the name, so that equal names are one plan.
     fn named(name: &str) -> Self {
-        let sum = name
-            .bytes()
-            .fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
-        Self {
-            id: (260_000 + sum % 10_000).to_string(),
-            name: name.to_owned(),
-        }
+        let sum = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
+        Self { id: (260_000 + sum % 10_000).to_string(), name: name.to_owned() }
     }
 }
 
@@ -229,10 +208,7 @@ impl CompanyTable {
         now: Timestamp,
     ) -> Result<(Vec<&Company>, String), Refused> {
         let idle_since = now.plus(-SCROLL_IDLE_SECONDS);
-        let open = self
-            .scroll
-            .take()
-            .filter(|scroll| scroll.last_used > idle_since);
+        let open = self.scroll.take().filter(|scroll| scroll.last_used > idle_since);
         let mut scroll = match (open, parameter) {
             (Some(open), Some(wanted)) if open.parameter == wanted => open,
             (open, Some(_)) => {
@@ -271,11 +247,7 @@ impl CompanyTable {
         let seconds = u128::from(now.seconds().unsigned_abs());
         let number = (seconds << 64) | u128::from(self.scrolls_begun);
         let parameter = uuid::Builder::from_custom_bytes(number.to_be_bytes()).into_uuid();
-        Scroll {
-            parameter: parameter.to_string(),
-            after: None,
-            last_used: now,
-        }
+        Scroll { parameter: parameter.to_string(), after: None, last_used: now }
     }
 
     /// Page `page` (from 1) of `POST /companies/list`, last request first, and how many there are.
@@ -292,10 +264,7 @@ impl CompanyTable {
         let mut all: Vec<&Company> = self.visible().collect();
         all.sort_by_key(|company| std::cmp::Reverse(company.last_request_at()));
         let total = all.len();
-        Ok((
-            all.into_iter().skip(skipped).take(per_page).collect(),
-            total,
-        ))
+        Ok((all.into_iter().skip(skipped).take(per_page).collect(), total))
     }
 }
 
@@ -341,16 +310,10 @@ mod tests {
     fn only_one_scroll_at_a_time_and_an_idle_one_expires() {
         let mut table = table(250);
         let (_, first) = table.scroll(None, at(100)).unwrap();
-        assert_eq!(
-            table.scroll(None, at(130)).unwrap_err().code,
-            "scroll_exists"
-        );
+        assert_eq!(table.scroll(None, at(130)).unwrap_err().code, "scroll_exists");
         assert!(table.scroll(Some(&first), at(130)).is_ok());
         let expired = table.scroll(Some(&first), at(190)).unwrap_err();
-        assert_eq!(
-            (expired.status, &*expired.message),
-            (404, "scroll parameter not found")
-        );
+        assert_eq!((expired.status, &*expired.message), (404, "scroll parameter not found"));
         assert!(table.scroll(None, at(190)).is_ok());
     }
 
@@ -360,10 +323,7 @@ mod tests {
         let rest = company.rest("k7x2qp9m");
         assert_eq!((rest.get("name"), &rest["plan"]), (None, &json!({})));
         let hook = company.notification("k7x2qp9m");
-        assert_eq!(
-            (hook.get("name"), &hook["plan"]),
-            (Some(&Value::Null), &Value::Null)
-        );
+        assert_eq!((hook.get("name"), &hook["plan"]), (Some(&Value::Null), &Value::Null));
         assert_eq!(company.attached("k7x2qp9m").get("size"), None);
     }
 

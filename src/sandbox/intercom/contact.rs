@@ -52,10 +52,7 @@ impl Contact {
 
     /// A field's text, if it is set to a text that is not empty.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
-        self.fields
-            .get(key)?
-            .as_str()
-            .filter(|text| !text.is_empty())
+        self.fields.get(key)?.as_str().filter(|text| !text.is_empty())
     }
 
     pub(super) fn email(&self) -> Option<&str> {
@@ -79,14 +76,7 @@ impl Contact {
         self.fields.shrink();
         self.location.shrink();
         self.custom_attributes.shrink();
-        let Self {
-            tags,
-            companies,
-            notes,
-            opted_out,
-            opted_in,
-            ..
-        } = self;
+        let Self { tags, companies, notes, opted_out, opted_in, .. } = self;
         for ids in [tags, companies, notes, opted_out, opted_in] {
             ids.shrink_to_fit();
         }
@@ -186,13 +176,8 @@ pub(super) const SHAPE: &[(&str, Kind)] = &[
 ];
 
 /// The keys of a location.
-pub(super) const LOCATION: [&str; 5] = [
-    "country",
-    "region",
-    "city",
-    "country_code",
-    "continent_code",
-];
+pub(super) const LOCATION: [&str; 5] =
+    ["country", "region", "city", "country_code", "continent_code"];
 
 /// The key and kind of a contact's field called `name`.
 pub(super) fn field(name: &str) -> Option<(&'static str, Kind)> {
@@ -273,27 +258,15 @@ impl ContactView<'_> {
             Kind::Tags => (&contact.tags, "tag", "tags", "tags"),
             Kind::Notes => (&contact.notes, "note", "notes", "notes"),
             Kind::Companies => (&contact.companies, "company", "companies", "companies"),
-            Kind::OptedOut => (
-                &contact.opted_out,
-                "subscription",
-                "subscription_types",
-                "subscriptions",
-            ),
-            Kind::OptedIn => (
-                &contact.opted_in,
-                "subscription",
-                "subscription_types",
-                "subscriptions",
-            ),
+            Kind::OptedOut => {
+                (&contact.opted_out, "subscription", "subscription_types", "subscriptions")
+            }
+            Kind::OptedIn => {
+                (&contact.opted_in, "subscription", "subscription_types", "subscriptions")
+            }
             _ => return None,
         };
-        Some(Sublist {
-            contact: &contact.id,
-            ids,
-            item,
-            items,
-            path,
-        })
+        Some(Sublist { contact: &contact.id, ids, item, items, path })
     }
 }
 
@@ -361,21 +334,14 @@ mod tests {
         contact.updated_ms = 1_768_019_995_465;
         contact.fields.set("email", json!("a@example.com"));
         contact.fields.set("last_seen_at", json!(2_738_966_400_i64));
-        contact
-            .custom_attributes
-            .set("Favourite colour".into(), json!("green"));
+        contact.custom_attributes.set("Favourite colour".into(), json!("green"));
         contact.tags = (0..14).map(|n| Arc::from(format!("91000{n:02}"))).collect();
         contact.notes = (0..10).map(|n| Arc::from(format!("8000{n}"))).collect();
         contact
     }
 
     fn shown(contact: &Contact, form: Form) -> Value {
-        ContactView {
-            contact,
-            workspace_id: "k7x2qp9m",
-            form,
-        }
-        .to_value()
+        ContactView { contact, workspace_id: "k7x2qp9m", form }.to_value()
     }
 
     #[test]
@@ -383,10 +349,7 @@ mod tests {
         let shown = shown(&contact(), Form::Rest);
         let tags = &shown["tags"];
         assert_eq!(tags["data"].as_array().map(Vec::len), Some(10));
-        assert_eq!(
-            (&tags["total_count"], &tags["has_more"]),
-            (&json!(14), &json!(true))
-        );
+        assert_eq!((&tags["total_count"], &tags["has_more"]), (&json!(14), &json!(true)));
         assert_eq!(tags["url"], "/contacts/665f1c0a9e3b7d0012ab34c1/tags");
         assert_eq!(
             tags["data"][0],

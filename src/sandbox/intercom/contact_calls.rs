@@ -37,12 +37,7 @@ pub(super) fn list_contacts(state: &State, call: &Call<'_>) -> Result<Reply, Ref
         page: page + 1,
     });
     let total = state.contacts.live_count();
-    contact_list(
-        state,
-        found,
-        total,
-        pages(page, per_page, total, next.as_ref()),
-    )
+    contact_list(state, found, total, pages(page, per_page, total, next.as_ref()))
 }
 
 pub(super) fn search_contacts(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
@@ -61,9 +56,7 @@ pub(super) fn search_contacts(state: &State, call: &Call<'_>) -> Result<Reply, R
         .collect();
     let total = found.len();
     found.retain(|(key, contact)| {
-        cursor
-            .as_ref()
-            .is_none_or(|cursor| sort.is_after(cursor, key, &contact.id))
+        cursor.as_ref().is_none_or(|cursor| sort.is_after(cursor, key, &contact.id))
     });
     found.sort_by(|a, b| sort.compare((&a.0, &a.1.id), (&b.0, &b.1.id)));
     let has_more = found.len() > per_page;
@@ -75,12 +68,7 @@ pub(super) fn search_contacts(state: &State, call: &Call<'_>) -> Result<Reply, R
         page: page + 1,
     });
     let found = found.into_iter().map(|(_, contact)| contact).collect();
-    contact_list(
-        state,
-        found,
-        total,
-        pages(page, per_page, total, next.as_ref()),
-    )
+    contact_list(state, found, total, pages(page, per_page, total, next.as_ref()))
 }
 
 fn contact_list(
@@ -89,19 +77,9 @@ fn contact_list(
     total_count: usize,
     pages: Value,
 ) -> Result<Reply, Refused> {
-    let data: Vec<ContactView<'_>> = found
-        .into_iter()
-        .map(|contact| state.view(contact, Form::Rest))
-        .collect();
-    Ok(Reply::json(
-        200,
-        &List {
-            r#type: "list",
-            data,
-            total_count,
-            pages,
-        },
-    ))
+    let data: Vec<ContactView<'_>> =
+        found.into_iter().map(|contact| state.view(contact, Form::Rest)).collect();
+    Ok(Reply::json(200, &List { r#type: "list", data, total_count, pages }))
 }
 
 pub(super) fn create_contact(state: &mut State, call: &Call<'_>) -> Result<Reply, Refused> {
@@ -136,10 +114,7 @@ pub(super) fn contact_companies(
     let held = &state.live(id)?.companies;
     let per_page = per_page(query_value(call, "per_page").as_deref(), 50)?;
     let page = page_number(query_value(call, "page").as_deref())?;
-    let shown = held
-        .iter()
-        .skip((page - 1).saturating_mul(per_page))
-        .take(per_page);
+    let shown = held.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
     let data: Vec<Value> = shown
         .filter_map(|company| state.companies.get(company))
         .map(|company| company.rest(&state.app_id))
@@ -147,15 +122,7 @@ pub(super) fn contact_companies(
     // Lists by page number give the address of the next page instead of a cursor.
     let path = format!("/contacts/{id}/companies");
     let pages = numbered_pages(page, per_page, held.len(), &path);
-    Ok(Reply::json(
-        200,
-        &List {
-            r#type: "list",
-            data,
-            total_count: held.len(),
-            pages,
-        },
-    ))
+    Ok(Reply::json(200, &List { r#type: "list", data, total_count: held.len(), pages }))
 }
 
 pub(super) fn contact_subscriptions(state: &State, id: &str) -> Result<Reply, Refused> {
@@ -164,9 +131,7 @@ pub(super) fn contact_subscriptions(state: &State, id: &str) -> Result<Reply, Re
         let lists = [&contact.opted_out, &contact.opted_in];
         lists.into_iter().flatten().any(|held| **held == *id)
     };
-    let shown = SUBSCRIPTION_TYPES
-        .iter()
-        .filter(|subscription| held(subscription.0));
+    let shown = SUBSCRIPTION_TYPES.iter().filter(|subscription| held(subscription.0));
     let shown: Vec<Value> = shown.map(subscription_type).collect();
     ok(json!({"type": "list", "data": shown}))
 }
@@ -182,19 +147,6 @@ pub(super) fn contact_notes(state: &State, id: &str) -> Result<Reply, Refused> {
     };
     let data: Vec<Value> = contact.notes.iter().map(note).collect();
     let total_count = data.len();
-    let pages = numbered_pages(
-        1,
-        MAX_PER_PAGE,
-        total_count,
-        &format!("/contacts/{id}/notes"),
-    );
-    Ok(Reply::json(
-        200,
-        &List {
-            r#type: "list",
-            data,
-            total_count,
-            pages,
-        },
-    ))
+    let pages = numbered_pages(1, MAX_PER_PAGE, total_count, &format!("/contacts/{id}/notes"));
+    Ok(Reply::json(200, &List { r#type: "list", data, total_count, pages }))
 }

@@ -31,11 +31,7 @@ impl Cursor {
 fn parse(text: &str) -> Option<Cursor> {
     let bytes = hex::decode(text).ok()?;
     let (sort_value, id, page) = serde_json::from_slice(&bytes).ok()?;
-    Some(Cursor {
-        sort_value,
-        id,
-        page,
-    })
+    Some(Cursor { sort_value, id, page })
 }
 
 /// The `pages` object of a page; `next` is absent on the last one.

@@ -15,10 +15,7 @@ impl<K> Default for Fields<K> {
 
 impl<K: AsRef<str>> Fields<K> {
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
-        self.0
-            .iter()
-            .find(|(known, _)| known.as_ref() == key)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(known, _)| known.as_ref() == key).map(|(_, value)| value)
     }
 
     /// Sets a value, or unsets it with `null`.
@@ -27,11 +24,7 @@ impl<K: AsRef<str>> Fields<K> {
             self.0.retain(|(known, _)| known.as_ref() != key.as_ref());
             return;
         }
-        match self
-            .0
-            .iter_mut()
-            .find(|(known, _)| known.as_ref() == key.as_ref())
-        {
+        match self.0.iter_mut().find(|(known, _)| known.as_ref() == key.as_ref()) {
             Some((_, held)) => *held = value,
             None => self.0.push((key, value)),
         }

@@ -97,8 +97,7 @@ impl State {
     }
 
     pub(super) fn fire(&mut self, topic: &str, item: Value, now: Timestamp) {
-        self.outbox
-            .push(notification(&self.app_id, topic, item, now));
+        self.outbox.push(notification(&self.app_id, topic, item, now));
     }
 
     pub(super) fn role(&self, id: &str) -> &str {

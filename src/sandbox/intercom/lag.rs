@@ -35,10 +35,7 @@ impl Lag {
         let indexed = now.plus(-self.seconds);
         let kept = self.before.entry(Arc::clone(id)).or_default();
         kept.retain(|before| before.changed_at > indexed);
-        kept.push_back(Before {
-            changed_at: now,
-            contact: before.cloned(),
-        });
+        kept.push_back(Before { changed_at: now, contact: before.cloned() });
     }
 
     /// The contact as search knows it, or `None` if it does not know it yet.

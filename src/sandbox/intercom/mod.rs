@@ -144,18 +144,13 @@ impl IntercomSandbox {
             clock,
             state: Mutex::new(State::new(options.app_id.clone(), zone)),
             window: Mutex::new(EpochWindow::new(options.rate_limit, WINDOW_SECONDS)),
-            manner: Mutex::new(Manner {
-                latency: options.latency,
-                says_retry_after: false,
-            }),
+            manner: Mutex::new(Manner { latency: options.latency, says_retry_after: false }),
             moods: Moods::default(),
             log: options.log,
             courier,
             stop: stop.clone(),
         });
-        let router = Router::new()
-            .fallback(handle)
-            .with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         // Without this a small answer waits for the client's delayed acknowledgement.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let serving = axum::serve(listener, router)
@@ -199,10 +194,7 @@ impl IntercomSandbox {
     /// Stops listening, answers what is open and gives up deliveries.
     pub async fn shutdown(mut self) {
         self.shared.stop.cancel();
-        if tokio::time::timeout(SHUTDOWN_WAIT, &mut self.server)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(SHUTDOWN_WAIT, &mut self.server).await.is_err() {
             self.server.abort();
         }
     }
@@ -217,11 +209,7 @@ impl IntercomSandbox {
     /// All contacts that are neither archived nor gone, newest `updated_at` first, as REST shows them.
     pub fn contacts(&self) -> Vec<Value> {
         let state = self.shared.state();
-        state
-            .contacts
-            .newest_first()
-            .map(|c| state.view(c, Form::Rest).to_value())
-            .collect()
+        state.contacts.newest_first().map(|c| state.view(c, Form::Rest).to_value()).collect()
     }
 
     /// A contact as REST shows it, archived or not; `None` if it is gone.
@@ -234,21 +222,13 @@ impl IntercomSandbox {
     /// The ids of the contacts with an address, whatever its case, archived ones among them.
     pub fn ids_by_email(&self, email: &str) -> Vec<String> {
         let state = self.shared.state();
-        state
-            .contacts
-            .with_email(email)
-            .map(|contact| contact.id.to_string())
-            .collect()
+        state.contacts.with_email(email).map(|contact| contact.id.to_string()).collect()
     }
 
     /// The companies as REST shows them, those without contacts among them.
     pub fn companies(&self) -> Vec<Value> {
         let state = self.shared.state();
-        state
-            .companies
-            .iter()
-            .map(|company| company.rest(&state.app_id))
-            .collect()
+        state.companies.iter().map(|company| company.rest(&state.app_id)).collect()
     }
 
     // Changes from inside Intercom: the Messenger, an admin, an import.
@@ -256,11 +236,7 @@ impl IntercomSandbox {
     /// Makes a contact from any of its keys. `updated_at` and `created_at` may be given; custom
     /// attributes are made as needed. Two users may share an address.
     pub fn create_contact(&self, contact: Value) -> Result<Changed, Refused> {
-        self.change(|state, now| {
-            state
-                .create(&contact, Way::Inside, now)
-                .map(|id| id.to_string())
-        })
+        self.change(|state, now| state.create(&contact, Way::Inside, now).map(|id| id.to_string()))
     }
 
     /// Sets the keys of `patch`, `null` clearing; custom attributes are merged. `updated_at` moves to
@@ -317,16 +293,12 @@ impl IntercomSandbox {
 
     /// Adds a company to a contact.
     pub fn attach_company(&self, contact: &str, company: &str) -> Result<Changed, Refused> {
-        self.change_contact(contact, |state, now| {
-            state.attach_company(contact, company, now)
-        })
+        self.change_contact(contact, |state, now| state.attach_company(contact, company, now))
     }
 
     /// Takes a company from a contact.
     pub fn detach_company(&self, contact: &str, company: &str) -> Result<Changed, Refused> {
-        self.change_contact(contact, |state, now| {
-            state.detach_company(contact, company, now)
-        })
+        self.change_contact(contact, |state, now| state.detach_company(contact, company, now))
     }
 
     // Notifications.

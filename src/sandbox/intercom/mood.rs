@@ -38,11 +38,7 @@ impl Moods {
     /// Lets the next `times` requests fail that `matcher` fits: the beginning of a path, or a method,
     /// a space, and that.
     pub(super) fn add(&self, matcher: &str, failure: Failure, times: usize) {
-        self.lock().push(Mood {
-            matcher: matcher.to_owned(),
-            failure,
-            left: times,
-        });
+        self.lock().push(Mood { matcher: matcher.to_owned(), failure, left: times });
     }
 
     /// The fault for this request, if one waits for it.

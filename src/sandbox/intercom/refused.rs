@@ -18,11 +18,7 @@ pub struct Refused {
 
 impl Refused {
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
     /// 400: a value that is not possible.

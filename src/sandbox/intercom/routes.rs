@@ -41,10 +41,7 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn json(status: u16, body: &impl Serialize) -> Self {
-        Self {
-            status,
-            body: serde_json::to_vec(body).unwrap_or_default(),
-        }
+        Self { status, body: serde_json::to_vec(body).unwrap_or_default() }
     }
 }
 
@@ -180,20 +177,13 @@ pub(super) fn tag_shown(state: &State, id: &str, applied_at: Option<Timestamp>) 
     let mut tag = json!({"type": "tag", "id": id, "name": state.tags.get(id)});
     if let (Some(at), Some(tag)) = (applied_at, tag.as_object_mut()) {
         tag.insert("applied_at".to_owned(), json!(at.seconds()));
-        tag.insert(
-            "applied_by".to_owned(),
-            json!({"type": "admin", "id": ADMIN_ID}),
-        );
+        tag.insert("applied_by".to_owned(), json!({"type": "admin", "id": ADMIN_ID}));
     }
     tag
 }
 
 fn list_tags(state: &State) -> Result<Reply, Refused> {
-    let tags: Vec<Value> = state
-        .tags
-        .keys()
-        .map(|id| tag_shown(state, id, None))
-        .collect();
+    let tags: Vec<Value> = state.tags.keys().map(|id| tag_shown(state, id, None)).collect();
     ok(json!({"type": "list", "data": tags}))
 }
 
@@ -226,9 +216,7 @@ fn data_attributes(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
     match query_value(call, "model").as_deref() {
         Some("contact") => ok(state.attributes.list()),
         Some("company" | "conversation") | None => ok(json!({"type": "list", "data": []})),
-        Some(_) => Err(Refused::invalid(
-            "model must be contact, company or conversation",
-        )),
+        Some(_) => Err(Refused::invalid("model must be contact, company or conversation")),
     }
 }
 
@@ -242,9 +230,7 @@ fn no_conversations(per_page: usize) -> Result<Reply, Refused> {
 
 fn list_conversations(call: &Call<'_>) -> Result<Reply, Refused> {
     let per_page = per_page(query_value(call, "per_page").as_deref(), 20)?;
-    query_value(call, "starting_after")
-        .map(|text| Cursor::decode(&text))
-        .transpose()?;
+    query_value(call, "starting_after").map(|text| Cursor::decode(&text)).transpose()?;
     no_conversations(per_page)
 }
 
@@ -274,10 +260,7 @@ fn take_event(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
         }
     };
     match contact {
-        Some(_) => Ok(Reply {
-            status: 202,
-            body: Vec::new(),
-        }),
+        Some(_) => Ok(Reply { status: 202, body: Vec::new() }),
         None => Err(Refused::no_contact()),
     }
 }
@@ -289,17 +272,12 @@ fn body_id<'a>(call: &'a Call<'_>) -> Result<&'a str, Refused> {
 
 pub(super) fn query_value(call: &Call<'_>, key: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(call.query.as_bytes());
-    pairs
-        .find(|(name, _)| name == key)
-        .map(|(_, value)| value.into_owned())
+    pairs.find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
 }
 
 pub(super) fn per_page(text: Option<&str>, default: usize) -> Result<usize, Refused> {
     let Some(text) = text else { return Ok(default) };
-    let wanted = text
-        .parse()
-        .ok()
-        .filter(|wanted| (1..=MAX_PER_PAGE).contains(wanted));
+    let wanted = text.parse().ok().filter(|wanted| (1..=MAX_PER_PAGE).contains(wanted));
     wanted.ok_or_else(|| Refused::invalid(format!("per_page must be between 1 and {MAX_PER_PAGE}")))
 }
 

@@ -122,18 +122,13 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn query(&self, query: &Value, level: usize) -> Result<Query, Refused> {
-        let operator = query
-            .get("operator")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let operator = query.get("operator").and_then(Value::as_str).unwrap_or_default();
         let value = query.get("value");
         if query.get("field").is_some() {
             return self.filter(query, operator).map(Query::Filter);
         }
         let (Some(Value::Array(parts)), "AND" | "OR") = (value, operator) else {
-            return Err(Refused::invalid(
-                "query must be a filter, or AND or OR of an array",
-            ));
+            return Err(Refused::invalid("query must be a filter, or AND or OR of an array"));
         };
         if level > MAX_NESTING {
             let message = format!("query is nested more than {MAX_NESTING} levels deep");
@@ -143,40 +138,26 @@ impl Parser<'_> {
             let message = format!("a group holds at most {MAX_FILTERS} filters");
             return Err(Refused::invalid(message));
         }
-        let parts: Result<Vec<Query>, Refused> = parts
-            .iter()
-            .map(|part| self.query(part, level + 1))
-            .collect();
-        Ok(if operator == "AND" {
-            Query::And(parts?)
-        } else {
-            Query::Or(parts?)
-        })
+        let parts: Result<Vec<Query>, Refused> =
+            parts.iter().map(|part| self.query(part, level + 1)).collect();
+        Ok(if operator == "AND" { Query::And(parts?) } else { Query::Or(parts?) })
     }
 
     fn filter(&self, filter: &Value, operator: &str) -> Result<Filter, Refused> {
-        let name = filter
-            .get("field")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = filter.get("field").and_then(Value::as_str).unwrap_or_default();
         let Some(value) = filter.get("value") else {
             return Err(Refused::missing("value is required"));
         };
         let subject = Subject::parse(name, self.attributes)?;
         let class = subject.class();
-        let operator = Operator::parse(operator)
-            .filter(|operator| operator.is_known_to(class))
-            .ok_or_else(|| {
-                Refused::invalid(format!("operator {operator} is not valid for {name}"))
-            })?;
+        let operator =
+            Operator::parse(operator).filter(|operator| operator.is_known_to(class)).ok_or_else(
+                || Refused::invalid(format!("operator {operator} is not valid for {name}")),
+            )?;
         let operand = self
             .operand(value, class, operator)
             .ok_or_else(|| Refused::invalid(format!("value is not valid for {name}")))?;
-        Ok(Filter {
-            subject,
-            operator,
-            operand,
-        })
+        Ok(Filter { subject, operator, operand })
     }
 
     fn operand(&self, value: &Value, class: Class, operator: Operator) -> Option<Operand> {
@@ -314,11 +295,9 @@ impl Subject {
                 (None, _) => Value::Null,
             },
             Self::Location(part) => contact.location.get(part).cloned().unwrap_or_default(),
-            Self::CustomAttribute(name, _) => contact
-                .custom_attributes
-                .get(name)
-                .cloned()
-                .unwrap_or_default(),
+            Self::CustomAttribute(name, _) => {
+                contact.custom_attributes.get(name).cloned().unwrap_or_default()
+            }
             Self::Tag | Self::Segment => Value::Null,
         }
     }
@@ -363,12 +342,7 @@ fn compare_one(operator: Operator, value: &Value, wanted: &Value) -> bool {
         let (value, wanted) = (value.as_str().unwrap_or_default(), wanted.as_str()?);
         Some((value.to_lowercase(), wanted.to_lowercase()))
     };
-    let order = || {
-        value
-            .as_f64()
-            .zip(wanted.as_f64())
-            .and_then(|(a, b)| a.partial_cmp(&b))
-    };
+    let order = || value.as_f64().zip(wanted.as_f64()).and_then(|(a, b)| a.partial_cmp(&b));
     match operator {
         Operator::Equal => is_equal(value, wanted),
         Operator::NotEqual => !is_equal(value, wanted),
@@ -469,10 +443,7 @@ mod tests {
             query.matches(&contact(), zone)
         };
         let utc = TimeZone::UTC;
-        assert!(
-            !found(">", UPDATED - 3_600, &utc),
-            "the same day is not after it"
-        );
+        assert!(!found(">", UPDATED - 3_600, &utc), "the same day is not after it");
         assert!(found(">", UPDATED - 5 * 3_600, &utc));
         assert!(found("=", UPDATED + 10 * 3_600, &utc));
         let west = TimeZone::fixed(jiff::tz::offset(-8));

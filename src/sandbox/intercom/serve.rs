@@ -96,15 +96,7 @@ pub(super) async fn handle(
     }
     let request_id = request_id(&parts.headers);
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
-    let outcome = decide(
-        &shared,
-        &parts.method,
-        path,
-        query,
-        &parts.headers,
-        &body,
-        &request_id,
-    );
+    let outcome = decide(&shared, &parts.method, path, query, &parts.headers, &body, &request_id);
     let Outcome::Answer(outgoing) = outcome else {
         shared.stop.cancelled().await;
         return Response::new(Body::empty());
@@ -156,16 +148,9 @@ fn decide(
     if let Some(failure) = failure.filter(|failure| *failure != Failure::HangAfterEffect) {
         return fail(failure, standing, request_id);
     }
-    let result = check_headers(headers)
-        .and_then(|()| parse_body(method, headers, body))
-        .and_then(|body| {
-            let call = Call {
-                method: method.as_str(),
-                path,
-                query,
-                body,
-                now,
-            };
+    let result =
+        check_headers(headers).and_then(|()| parse_body(method, headers, body)).and_then(|body| {
+            let call = Call { method: method.as_str(), path, query, body, now };
             let mut state = shared.state();
             let result = answer(&mut state, &call);
             for notification in state.take_outbox() {
@@ -189,10 +174,7 @@ fn decide(
 
 fn fail(failure: Failure, standing: EpochStanding, request_id: &str) -> Outcome {
     let mut outgoing = Outgoing {
-        reply: Reply {
-            status: 200,
-            body: Vec::new(),
-        },
+        reply: Reply { status: 200, body: Vec::new() },
         content_type: "application/json; charset=utf-8",
         standing: Some(standing),
         retry_after: None,
@@ -205,19 +187,13 @@ fn fail(failure: Failure, standing: EpochStanding, request_id: &str) -> Outcome 
             let page = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
                         <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n\
                         </body>\r\n</html>\r\n";
-            outgoing.reply = Reply {
-                status: 502,
-                body: page.as_bytes().to_vec(),
-            };
+            outgoing.reply = Reply { status: 502, body: page.as_bytes().to_vec() };
             outgoing.standing = None;
         }
         Failure::RateLimited { retry_after } => {
             let refused = rate_limited(standing.limit);
             outgoing.reply = Reply::json(429, &refused.body(request_id));
-            outgoing.standing = Some(EpochStanding {
-                remaining: 0,
-                ..standing
-            });
+            outgoing.standing = Some(EpochStanding { remaining: 0, ..standing });
             outgoing.retry_after = retry_after.map(|wait| wait.as_millis().div_ceil(1000) as u64);
         }
         Failure::Status(status) => {
@@ -226,10 +202,7 @@ fn fail(failure: Failure, standing: EpochStanding, request_id: &str) -> Outcome 
                 402 | 403 => ("api_plan_restricted", "Active subscription needed."),
                 404 => ("not_found", "Resource Not Found"),
                 408 => ("client_error", "Request Timeout"),
-                503 => (
-                    "service_unavailable",
-                    "Sorry, the API service is temporarily unavailable",
-                ),
+                503 => ("service_unavailable", "Sorry, the API service is temporarily unavailable"),
                 400..500 => ("parameter_invalid", "Invalid"),
                 _ => ("server_error", "An error occurred"),
             };
@@ -247,9 +220,7 @@ fn rate_limited(limit: Option<u32>) -> Refused {
 }
 
 fn check_token(headers: &HeaderMap, access_token: &str) -> Result<(), Refused> {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match given.and_then(|given| given.strip_prefix("Bearer ")) {
         Some(token) if token == access_token => Ok(()),
         _ => Err(Refused::new(401, "unauthorized", "Access Token Invalid")),
@@ -281,9 +252,7 @@ fn parse_body(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Valu
     if body.is_empty() || method == Method::GET {
         return Ok(Value::Null);
     }
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !content_type.is_some_and(|given| given.starts_with("application/json")) {
         let message = "The Content-Type header should send a media type of application/json";
         return Err(Refused::new(415, "media_type_not_acceptable", message));
@@ -293,39 +262,23 @@ fn parse_body(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Valu
 }
 
 fn request_id(headers: &HeaderMap) -> String {
-    let given = headers
-        .get("x-request-id")
-        .and_then(|value| value.to_str().ok());
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
     given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
 }
 
 fn respond(outgoing: Outgoing, request_id: &str) -> Response {
-    let Outgoing {
-        reply,
-        content_type,
-        standing,
-        retry_after,
-    } = outgoing;
+    let Outgoing { reply, content_type, standing, retry_after } = outgoing;
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(
-        "x-intercom-version",
-        HeaderValue::from_static(SERVER_VERSION),
-    );
+    headers.insert("x-intercom-version", HeaderValue::from_static(SERVER_VERSION));
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert("x-request-id", request_id);
     }
     // With its window off the sandbox still says something, as the real one always does.
-    if let Some(EpochStanding {
-        limit,
-        remaining,
-        ends,
-        ..
-    }) = standing
-    {
+    if let Some(EpochStanding { limit, remaining, ends, .. }) = standing {
         headers.insert("x-ratelimit-limit", limit.unwrap_or(100_000).into());
         headers.insert("x-ratelimit-remaining", remaining.min(100_000).into());
         headers.insert("x-ratelimit-reset", ends.seconds().into());

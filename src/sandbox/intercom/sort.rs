@@ -25,24 +25,15 @@ impl Sort {
     ) -> Result<Self, Refused> {
         let Some(sort) = sort.filter(|sort| !sort.is_null()) else {
             let subject = Subject::Field("last_seen_at", Class::Date);
-            return Ok(Self {
-                subject,
-                is_ascending: false,
-            });
+            return Ok(Self { subject, is_ascending: false });
         };
-        let name = sort
-            .get("field")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = sort.get("field").and_then(Value::as_str).unwrap_or_default();
         let is_ascending = match sort.get("order").and_then(Value::as_str) {
             Some("ascending") => true,
             Some("descending") | None => false,
             Some(_) => return Err(Refused::invalid("order must be ascending or descending")),
         };
-        Ok(Self {
-            subject: Subject::parse(name, attributes)?,
-            is_ascending,
-        })
+        Ok(Self { subject: Subject::parse(name, attributes)?, is_ascending })
     }
 
     /// Where a contact stands in this order. Times count to the millisecond.
@@ -56,11 +47,7 @@ impl Sort {
 
     pub(super) fn compare(&self, a: (&SortKey, &str), b: (&SortKey, &str)) -> Ordering {
         let by_key = a.0.compare(b.0);
-        let by_key = if self.is_ascending {
-            by_key
-        } else {
-            by_key.reverse()
-        };
+        let by_key = if self.is_ascending { by_key } else { by_key.reverse() };
         by_key.then_with(|| a.1.cmp(b.1))
     }
 

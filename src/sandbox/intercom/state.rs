@@ -17,10 +17,8 @@ use crate::model::Timestamp;
 use crate::sandbox::seed::{Seed, SeededContact};
 
 /// An opt-out subscription type and an opt-in one: id, name, consent type.
-pub(super) const SUBSCRIPTION_TYPES: [(&str, &str, &str); 2] = [
-    ("1943066", "Product news", "opt_out"),
-    ("1943067", "Weekly digest", "opt_in"),
-];
+pub(super) const SUBSCRIPTION_TYPES: [(&str, &str, &str); 2] =
+    [("1943066", "Product news", "opt_out"), ("1943067", "Weekly digest", "opt_in")];
 
 /// Everything that the fake Intercom remembers.
 #[derive(Debug)]
@@ -69,29 +67,17 @@ impl State {
     }
 
     pub(super) fn view<'a>(&'a self, contact: &'a Contact, form: Form) -> ContactView<'a> {
-        ContactView {
-            contact,
-            workspace_id: &self.app_id,
-            form,
-        }
+        ContactView { contact, workspace_id: &self.app_id, form }
     }
 
     /// Adds seeded data; fires nothing.
     pub(super) fn seed(&mut self, seed: &Seed, now: Timestamp) -> Result<(), Refused> {
-        let tags: Vec<Arc<str>> = seed
-            .tags()
-            .iter()
-            .map(|name| self.tag_named(name))
-            .collect();
+        let tags: Vec<Arc<str>> = seed.tags().iter().map(|name| self.tag_named(name)).collect();
         let mut companies = Vec::new();
         for number in 0..seed.company_count() {
             let body = seed.company(number, now);
             let id = self.id_at(body.get("created_at").and_then(Value::as_i64).unwrap_or(0));
-            self.companies.put(Company::parse(
-                Arc::clone(&id),
-                &body,
-                now.seconds() * 1000,
-            )?);
+            self.companies.put(Company::parse(Arc::clone(&id), &body, now.seconds() * 1000)?);
             companies.push(id);
         }
         for number in 0..seed.contact_count() {
@@ -113,22 +99,13 @@ impl State {
         write.apply(&mut contact);
         contact.updated_ms = updated_ms;
         let pick = |from: &[Arc<str>], chosen: &[usize]| {
-            chosen
-                .iter()
-                .filter_map(|index| from.get(*index).cloned())
-                .collect()
+            chosen.iter().filter_map(|index| from.get(*index).cloned()).collect()
         };
         contact.tags = pick(tags, &seeded.tags);
         contact.companies = pick(companies, &seeded.companies);
-        contact.notes = (0..seeded.notes)
-            .map(|_| self.next_number(70_000))
-            .collect();
+        contact.notes = (0..seeded.notes).map(|_| self.next_number(70_000)).collect();
         if seeded.has_opted_out {
-            contact.opted_out = SUBSCRIPTION_TYPES
-                .iter()
-                .take(1)
-                .map(|t| Arc::from(t.0))
-                .collect();
+            contact.opted_out = SUBSCRIPTION_TYPES.iter().take(1).map(|t| Arc::from(t.0)).collect();
         }
         for company in &contact.companies {
             if let Some(company) = self.companies.get_mut(company) {
@@ -142,10 +119,7 @@ impl State {
     /// The id of the tag with a name, made if there is none. Names are compared without case.
     pub(super) fn tag_named(&mut self, name: &str) -> Arc<str> {
         let lower = name.to_lowercase();
-        let known = self
-            .tags
-            .iter()
-            .find(|(_, known)| known.to_lowercase() == lower);
+        let known = self.tags.iter().find(|(_, known)| known.to_lowercase() == lower);
         if let Some((id, _)) = known {
             return Arc::clone(id);
         }
@@ -157,11 +131,7 @@ impl State {
     /// A time within the second `now`, later than the last one given as far as the second allows.
     pub(super) fn next_ms(&mut self, now: Timestamp) -> i64 {
         let second = now.seconds() * 1000;
-        let next = if self.last_ms >= second {
-            self.last_ms + 1
-        } else {
-            second + 465
-        };
+        let next = if self.last_ms >= second { self.last_ms + 1 } else { second + 465 };
         self.last_ms = next.min(second + 990);
         self.last_ms
     }

@@ -27,26 +27,20 @@ impl ContactTable {
         self.remove(&contact.id.clone());
         let id = Arc::clone(&contact.id);
         if !contact.is_archived {
-            self.newest_first
-                .insert((Reverse(contact.updated_ms), Arc::clone(&id)));
+            self.newest_first.insert((Reverse(contact.updated_ms), Arc::clone(&id)));
         }
         if let Some(email) = contact.email() {
-            self.by_email
-                .entry(email.to_lowercase())
-                .or_default()
-                .insert(Arc::clone(&id));
+            self.by_email.entry(email.to_lowercase()).or_default().insert(Arc::clone(&id));
         }
         if let Some(external_id) = contact.external_id() {
-            self.by_external_id
-                .insert(external_id.to_owned(), Arc::clone(&id));
+            self.by_external_id.insert(external_id.to_owned(), Arc::clone(&id));
         }
         self.by_id.insert(id, Box::new(contact));
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Contact> {
         let contact = self.by_id.remove(id)?;
-        self.newest_first
-            .remove(&(Reverse(contact.updated_ms), Arc::clone(&contact.id)));
+        self.newest_first.remove(&(Reverse(contact.updated_ms), Arc::clone(&contact.id)));
         if let Some(email) = contact.email().map(str::to_lowercase)
             && let Some(ids) = self.by_email.get_mut(&email)
         {
@@ -56,10 +50,7 @@ impl ContactTable {
             }
         }
         if let Some(external_id) = contact.external_id()
-            && self
-                .by_external_id
-                .get(external_id)
-                .is_some_and(|holder| **holder == *id)
+            && self.by_external_id.get(external_id).is_some_and(|holder| **holder == *id)
         {
             self.by_external_id.remove(external_id);
         }

@@ -188,21 +188,12 @@ impl Courier {
         let Some(target) = desk.target.clone() else {
             return;
         };
-        let text = |key: &str| {
-            notification
-                .get(key)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text = |key: &str| notification.get(key).and_then(Value::as_str).map(str::to_owned);
         let is_disabled = desk.is_disabled;
         desk.deliveries.push(Delivery {
             id: text("id"),
             topic: text("topic").unwrap_or_default(),
-            status: if is_disabled {
-                DeliveryStatus::Disabled
-            } else {
-                DeliveryStatus::Pending
-            },
+            status: if is_disabled { DeliveryStatus::Disabled } else { DeliveryStatus::Pending },
             attempts: 0,
             last_answer: None,
         });
@@ -211,12 +202,7 @@ impl Courier {
         }
         self.0.open.send_modify(|open| *open += 1);
         let place = desk.deliveries.len() - 1;
-        let parcel = Parcel {
-            place,
-            target,
-            notification,
-            copies: desk.copies,
-        };
+        let parcel = Parcel { place, target, notification, copies: desk.copies };
         let held = desk.held.take();
         if desk.reorders && held.is_none() {
             desk.held = Some(parcel);
@@ -253,8 +239,7 @@ impl Shared {
     /// Runs until it ends or the sandbox stops.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.runtime
-            .spawn(async move { stop.run_until_cancelled(task).await });
+        self.runtime.spawn(async move { stop.run_until_cancelled(task).await });
     }
 
     async fn probe(&self, url: &str) -> bool {
@@ -278,11 +263,7 @@ impl Shared {
     async fn attempt_all(&self, parcel: &Parcel) -> DeliveryStatus {
         let first_sent = Instant::now();
         let mut envelope = parcel.notification.clone();
-        set(
-            &mut envelope,
-            "first_sent_at",
-            json!(self.clock.now().seconds()),
-        );
+        set(&mut envelope, "first_sent_at", json!(self.clock.now().seconds()));
         let mut has_failed = false;
         let mut throttled_wait = self.options.throttled_retry_after;
         for attempt in 1.. {
@@ -338,11 +319,7 @@ impl Shared {
             .header("X-Hub-Signature", signature)
             .timeout(self.options.deadline)
             .body(body.clone());
-        request
-            .send()
-            .await
-            .ok()
-            .map(|answer| answer.status().as_u16())
+        request.send().await.ok().map(|answer| answer.status().as_u16())
     }
 
     fn note(&self, place: usize, change: impl FnOnce(&mut Delivery)) {

@@ -51,9 +51,7 @@ impl ContactWrite {
         way: Way,
         attributes: &mut AttributeTable,
     ) -> Result<Self, Refused> {
-        let object = body
-            .as_object()
-            .ok_or_else(|| Refused::invalid("body is not an object"))?;
+        let object = body.as_object().ok_or_else(|| Refused::invalid("body is not an object"))?;
         let mut write = Self::default();
         for (key, value) in object {
             if key == "custom_attributes" {
@@ -141,9 +139,7 @@ fn checked(name: &'static str, kind: Kind, value: &Value) -> Result<Value, Refus
 }
 
 fn time(name: &str, value: &Value) -> Result<i64, Refused> {
-    let seconds = value
-        .as_i64()
-        .filter(|seconds| (0..=LATEST_SECONDS).contains(seconds));
+    let seconds = value.as_i64().filter(|seconds| (0..=LATEST_SECONDS).contains(seconds));
     seconds.ok_or_else(|| {
         let got = match value {
             Value::String(_) => "String",
@@ -175,14 +171,8 @@ mod tests {
         assert_eq!(api(json!({"custom_attributes": {"plan": "pro"}})), unknown);
         let text = "'last_seen_at' must be a Unix timestamp in seconds (integer), got String";
         assert_eq!(api(json!({"last_seen_at": "2026-01-10"})), text);
-        assert_ne!(
-            api(json!({"last_seen_at": 1_768_019_995_465_i64})),
-            "accepted"
-        );
+        assert_ne!(api(json!({"last_seen_at": 1_768_019_995_465_i64})), "accepted");
         assert_ne!(api(json!({"has_hard_bounced": true})), "accepted");
-        assert_eq!(
-            message(json!({"has_hard_bounced": true}), Way::Inside),
-            "accepted"
-        );
+        assert_eq!(message(json!({"has_hard_bounced": true}), Way::Inside), "accepted");
     }
 }

@@ -15,10 +15,7 @@ impl AddressKey {
     /// Hashes an address; `field` keeps an e-mail address apart from an `EXT_ID` of the same text.
     pub(super) fn hash(&self, field: &str, address: &str) -> Vec<u8> {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher
-            .update(field.as_bytes())
-            .update(&[0])
-            .update(address.as_bytes());
+        hasher.update(field.as_bytes()).update(&[0]).update(address.as_bytes());
         hasher.finalize().as_bytes().to_vec()
     }
 

@@ -29,9 +29,8 @@ pub(super) fn find(conn: &Connection, ids: &Ids, id: &str) -> Result<Option<Sync
 pub(super) fn newest(conn: &Connection, ids: &Ids, limit: usize) -> Result<Vec<Sync>, StoreError> {
     let mut statement = conn
         .prepare_cached("SELECT body FROM syncs WHERE workspace = ?1 ORDER BY seq DESC LIMIT ?2")?;
-    let rows = statement.query_map((ids.workspace(), limit as i64), |row| {
-        row.get::<_, String>(0)
-    })?;
+    let rows =
+        statement.query_map((ids.workspace(), limit as i64), |row| row.get::<_, String>(0))?;
     rows.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
 }
 
@@ -124,9 +123,8 @@ pub(super) fn counts(
         Ok(value.unwrap_or(0).unsigned_abs())
     };
     let sum = |sql: &str| -> Result<u64, StoreError> {
-        let value: i64 = conn
-            .prepare_cached(sql)?
-            .query_row((ids.workspace(),), |row| row.get(0))?;
+        let value: i64 =
+            conn.prepare_cached(sql)?.query_row((ids.workspace(),), |row| row.get(0))?;
         Ok(value.unsigned_abs())
     };
     let work: i64 = conn

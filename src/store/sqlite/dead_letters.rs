@@ -56,13 +56,7 @@ pub(super) fn bury_notification(
             "INSERT INTO dead_letters (workspace, journal, kind, message, carried, attempts, at)
              VALUES (?1, ?2, ?3, ?4, 1, 1, ?5)",
         )?
-        .execute((
-            ids.workspace(),
-            journal,
-            cause.kind,
-            &cause.message,
-            now.seconds(),
-        ))?;
+        .execute((ids.workspace(), journal, cause.kind, &cause.message, now.seconds()))?;
     Ok(())
 }
 
@@ -142,10 +136,7 @@ pub(super) fn find(
     id: i64,
 ) -> Result<Option<DeadLetter>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE workspace = ?1 AND id = ?2");
-    Ok(conn
-        .prepare_cached(&sql)?
-        .query_row((ids.workspace(), id), read)
-        .optional()?)
+    Ok(conn.prepare_cached(&sql)?.query_row((ids.workspace(), id), read).optional()?)
 }
 
 /// Turns dead letters back into work, with the inputs that they stand for.
@@ -167,18 +158,12 @@ pub(super) fn retry(
         let Some(task) = Task::from_text(task) else {
             continue;
         };
-        let id = id
-            .parse()
-            .map_err(|error: crate::model::InvalidId| StoreError::Damaged {
-                what: "dead letter",
-                reason: error.to_string(),
-            })?;
-        let dirt = work::Dirt {
-            priority: Priority::Live,
-            due: now,
-            carried: *carried,
-            needs_read: false,
-        };
+        let id = id.parse().map_err(|error: crate::model::InvalidId| StoreError::Damaged {
+            what: "dead letter",
+            reason: error.to_string(),
+        })?;
+        let dirt =
+            work::Dirt { priority: Priority::Live, due: now, carried: *carried, needs_read: false };
         work::dirty(tx, ids, &WorkKey { task, id }, dirt)?;
     }
     Ok(rows.len() as u64)

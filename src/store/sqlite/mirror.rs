@@ -46,15 +46,7 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     let state = Some(serde_json::to_string(contact)?);
     let applied = serde_json::to_string(&mirrored.applied)?;
     let owner = mirrored.owner.as_ref().map(RecordId::as_str);
-    write_row(
-        tx,
-        ids,
-        contact,
-        owner,
-        state,
-        Some(applied),
-        mirrored.read_at,
-    )?;
+    write_row(tx, ids, contact, owner, state, Some(applied), mirrored.read_at)?;
     enter_ledger(tx, ids, contact, now)
 }
 
@@ -103,10 +95,9 @@ fn enter_ledger(
         return Ok(());
     };
     let at = contact.modified_at.unwrap_or(now);
-    for (is_out, channel) in [
-        (contact.email_blacklisted, Channel::Email),
-        (contact.sms_blacklisted, Channel::Sms),
-    ] {
+    for (is_out, channel) in
+        [(contact.email_blacklisted, Channel::Email), (contact.sms_blacklisted, Channel::Sms)]
+    {
         if is_out {
             records::enter_hash(tx, ids, &ids.email_hash(email), channel, at, "brevo")?;
         }
@@ -176,49 +167,23 @@ pub(super) fn observe(
     enter_ledger(tx, ids, contact, now)?;
     reassert(tx, ids, contact, now)?;
     let Some(known) = known else {
-        let state = keeps_state(tx, ids, contact)?
-            .then(|| serde_json::to_string(contact))
-            .transpose()?;
+        let state =
+            keeps_state(tx, ids, contact)?.then(|| serde_json::to_string(contact)).transpose()?;
         write_row(tx, ids, contact, None, state, None, read_at)?;
         return Ok(false);
     };
     let keeps = known.owner.is_some() || known.state.is_some() || keeps_state(tx, ids, contact)?;
     let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
-    let before: Option<BrevoContact> = known
-        .state
-        .as_deref()
-        .map(serde_json::from_str)
-        .transpose()?;
+    let before: Option<BrevoContact> =
+        known.state.as_deref().map(serde_json::from_str).transpose()?;
     let has_moved = before.is_some_and(|before| differs(&before, contact));
-    write_row(
-        tx,
-        ids,
-        contact,
-        known.owner.as_deref(),
-        state,
-        known.applied,
-        read_at,
-    )?;
+    write_row(tx, ids, contact, known.owner.as_deref(), state, known.applied, read_at)?;
     if has_moved && let Some(owner) = known.owner {
-        let id = owner.parse().map_err(|_| StoreError::Damaged {
-            what: "mirror",
-            reason: "owner".to_owned(),
-        })?;
-        let dirt = work::Dirt {
-            priority: Priority::Bulk,
-            due: now,
-            carried: 0,
-            needs_read: false,
-        };
-        work::dirty(
-            tx,
-            ids,
-            &WorkKey {
-                task: Task::Contact,
-                id,
-            },
-            dirt,
-        )?;
+        let id = owner
+            .parse()
+            .map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })?;
+        let dirt = work::Dirt { priority: Priority::Bulk, due: now, carried: 0, needs_read: false };
+        work::dirty(tx, ids, &WorkKey { task: Task::Contact, id }, dirt)?;
     }
     Ok(has_moved)
 }
@@ -241,9 +206,7 @@ fn differs(before: &BrevoContact, now: &BrevoContact) -> bool {
     let lacks = |a: &BrevoContact, b: &BrevoContact| {
         let mut values = a.attributes.iter().filter(|(_, value)| !value.is_empty());
         values.any(|(name, value)| {
-            !b.attributes
-                .get(name)
-                .is_some_and(|other| value.is_same(other, name))
+            !b.attributes.get(name).is_some_and(|other| value.is_same(other, name))
         })
     };
     before.email != now.email
@@ -284,10 +247,7 @@ pub(super) fn owned_by(
     let sql = format!(
         "SELECT {COLUMNS} FROM mirror WHERE workspace = ?1 AND owner = ?2 ORDER BY id LIMIT 1"
     );
-    Ok(conn
-        .prepare_cached(&sql)?
-        .query_row((ids.workspace(), owner.as_str()), read)
-        .optional()?)
+    Ok(conn.prepare_cached(&sql)?.query_row((ids.workspace(), owner.as_str()), read).optional()?)
 }
 
 pub(super) fn at_address(
@@ -313,10 +273,7 @@ pub(super) fn is_suppressed(
         .prepare_cached(
             "SELECT 1 FROM suppression WHERE workspace = ?1 AND address = ?2 AND channel = ?3",
         )?
-        .query_row(
-            (ids.workspace(), ids.email_hash(email), channel.as_str()),
-            |row| row.get(0),
-        )
+        .query_row((ids.workspace(), ids.email_hash(email), channel.as_str()), |row| row.get(0))
         .optional()?;
     Ok(found.is_some())
 }

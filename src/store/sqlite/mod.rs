@@ -75,17 +75,11 @@ impl SqliteStore {
     /// A file that is no database, is damaged, or was made with another `key` is left as it is.
     pub fn open(path: &Path, key: AddressKey, now: Timestamp) -> Result<Self, StoreError> {
         require_sqlite()?;
-        let fail = |reason: String| StoreError::Open {
-            path: path.to_owned(),
-            reason,
-        };
+        let fail = |reason: String| StoreError::Open { path: path.to_owned(), reason };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
         }
-        let ids = Arc::new(Ids {
-            workspace: WorkspaceId::default(),
-            key,
-        });
+        let ids = Arc::new(Ids { workspace: WorkspaceId::default(), key });
         let mut conn = Connection::open(path).map_err(|error| fail(error.to_string()))?;
         prepare(&mut conn).map_err(|error| fail(error.to_string()))?;
         books::check_key(&conn, &ids)?;
@@ -93,11 +87,7 @@ impl SqliteStore {
         let writer = Writer::start(conn, ids.workspace().to_owned())
             .map_err(|error| fail(error.to_string()))?;
         let readers = Readers::new(path);
-        Ok(Self {
-            ids,
-            writer: Some(writer),
-            readers,
-        })
+        Ok(Self { ids, writer: Some(writer), readers })
     }
 
     /// Opens an existing store for reading, beside an engine that may be running on it.
@@ -105,20 +95,10 @@ impl SqliteStore {
         require_sqlite()?;
         if !path.exists() {
             let reason = "there is no such file; run `tajo serve` or a sync first".to_owned();
-            return Err(StoreError::Open {
-                path: path.to_owned(),
-                reason,
-            });
+            return Err(StoreError::Open { path: path.to_owned(), reason });
         }
-        let ids = Arc::new(Ids {
-            workspace: WorkspaceId::default(),
-            key,
-        });
-        Ok(Self {
-            ids,
-            writer: None,
-            readers: Readers::new(path),
-        })
+        let ids = Arc::new(Ids { workspace: WorkspaceId::default(), key });
+        Ok(Self { ids, writer: None, readers: Readers::new(path) })
     }
 
     async fn write<T: Send + 'static>(
@@ -142,9 +122,7 @@ impl SqliteStore {
 
 fn require_sqlite() -> Result<(), StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(StoreError::SqliteTooOld {
-            found: rusqlite::version(),
-        });
+        return Err(StoreError::SqliteTooOld { found: rusqlite::version() });
     }
     Ok(())
 }
@@ -186,41 +164,24 @@ fn parsed(row: &Row<'_>, index: usize) -> rusqlite::Result<RecordId> {
 }
 
 fn prepared(arrival: Arrival) -> PreparedArrival {
-    let Arrival {
-        notification,
-        received,
-        priority,
-        content,
-    } = arrival;
+    let Arrival { notification, received, priority, content } = arrival;
     let content = match content {
         Content::Nothing => PreparedContent::Nothing,
         Content::Unusable { reason } => PreparedContent::Unusable { reason },
-        Content::Snapshots {
-            primary,
-            others,
-            opt_outs,
-        } => PreparedContent::Snapshots {
+        Content::Snapshots { primary, others, opt_outs } => PreparedContent::Snapshots {
             primary: Box::new(Prepared::from(*primary)),
             others: others.into_iter().map(Prepared::from).collect(),
             opt_outs,
         },
     };
-    PreparedArrival {
-        notification,
-        received,
-        priority,
-        content,
-    }
+    PreparedArrival { notification, received, priority, content }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError> {
         let arrival = prepared(arrival);
-        self.write(Queue::Intake, move |tx, ids| {
-            records::accept(tx, ids, arrival)
-        })
-        .await
+        self.write(Queue::Intake, move |tx, ids| records::accept(tx, ids, arrival)).await
     }
 
     async fn accept_page(&self, page: Vec<Arrival>, sync: Sync) -> Result<(), StoreError> {
@@ -257,11 +218,7 @@ impl Store for SqliteStore {
                     "UPDATE records SET sublists = ?3, sublists_of = digest
                      WHERE workspace = ?1 AND kind = 'contact' AND id = ?2",
                 )?
-                .execute((
-                    ids.workspace(),
-                    contact.as_str(),
-                    serde_json::to_string(&sublists)?,
-                ))?;
+                .execute((ids.workspace(), contact.as_str(), serde_json::to_string(&sublists)?))?;
             if let Some(companies) = &sublists.companies {
                 let companies: Vec<_> = companies.iter().map(ToString::to_string).collect();
                 records::put_members(tx, ids, &contact, &companies)?;
@@ -278,15 +235,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let priorities = priorities.to_vec();
-        self.write(Queue::Other, move |tx, ids| {
-            work::claim(tx, ids, &priorities, limit, now)
-        })
-        .await
+        self.write(Queue::Other, move |tx, ids| work::claim(tx, ids, &priorities, limit, now)).await
     }
 
     async fn waiting(&self, priority: Priority, now: Timestamp) -> Result<u64, StoreError> {
-        self.read(move |conn, ids| work::waiting(conn, ids, priority, now))
-            .await
+        self.read(move |conn, ids| work::waiting(conn, ids, priority, now)).await
     }
 
     async fn evaluate_alone(
@@ -309,9 +262,7 @@ impl Store for SqliteStore {
             let later = rest.split_off(rest.len().min(PER_TRANSACTION));
             let batch = std::mem::replace(&mut rest, later);
             self.write(Queue::Other, move |tx, ids| {
-                batch
-                    .iter()
-                    .try_for_each(|settlement| work::settle(tx, ids, settlement, now))
+                batch.iter().try_for_each(|settlement| work::settle(tx, ids, settlement, now))
             })
             .await?;
         }
@@ -326,20 +277,12 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         self.write(Queue::Other, move |tx, ids| {
             for id in contacts {
-                let key = WorkKey {
-                    task: super::Task::Contact,
-                    id,
-                };
+                let key = WorkKey { task: super::Task::Contact, id };
                 work::dirty(
                     tx,
                     ids,
                     &key,
-                    work::Dirt {
-                        priority,
-                        due: now,
-                        carried: 0,
-                        needs_read: false,
-                    },
+                    work::Dirt { priority, due: now, carried: 0, needs_read: false },
                 )?;
             }
             Ok(())
@@ -366,23 +309,18 @@ impl Store for SqliteStore {
 
     async fn next_due(&self, priorities: &[Priority]) -> Result<Option<Timestamp>, StoreError> {
         let priorities = priorities.to_vec();
-        self.read(move |conn, ids| work::next_due(conn, ids, &priorities))
-            .await
+        self.read(move |conn, ids| work::next_due(conn, ids, &priorities)).await
     }
 
     async fn subjects(&self, contacts: Vec<SubjectQuery>) -> Result<Vec<Subject>, StoreError> {
         self.read(move |conn, ids| {
-            contacts
-                .into_iter()
-                .map(|query| subjects::load(conn, ids, query))
-                .collect()
+            contacts.into_iter().map(|query| subjects::load(conn, ids, query)).collect()
         })
         .await
     }
 
     async fn record(&self, key: RecordKey) -> Result<Option<Record>, StoreError> {
-        self.read(move |conn, ids| records::record(conn, ids, &key))
-            .await
+        self.read(move |conn, ids| records::record(conn, ids, &key)).await
     }
 
     async fn tag_names(&self) -> Result<BTreeMap<RecordId, String>, StoreError> {
@@ -410,23 +348,21 @@ impl Store for SqliteStore {
                  ORDER BY contact LIMIT ?4",
             )?;
             let from = after.unwrap_or_default();
-            let rows = statement.query_map(
-                (ids.workspace(), company.as_str(), from, limit as i64),
-                |row| parsed(row, 0),
-            )?;
+            let rows = statement
+                .query_map((ids.workspace(), company.as_str(), from, limit as i64), |row| {
+                    parsed(row, 0)
+                })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
 
     async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError> {
-        self.read(move |conn, ids| mirror::at_address(conn, ids, &email))
-            .await
+        self.read(move |conn, ids| mirror::at_address(conn, ids, &email)).await
     }
 
     async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError> {
-        self.read(move |conn, ids| mirror::unread_since(conn, ids, since))
-            .await
+        self.read(move |conn, ids| mirror::unread_since(conn, ids, since)).await
     }
 
     async fn observe(
@@ -452,8 +388,7 @@ impl Store for SqliteStore {
     }
 
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {
-        self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel))
-            .await
+        self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel)).await
     }
 
     async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError> {
@@ -470,10 +405,7 @@ impl Store for SqliteStore {
 
     async fn import_started(&self, id: i64, process: i64) -> Result<(), StoreError> {
         self.write(Queue::Other, move |tx, _| {
-            tx.conn.execute(
-                "UPDATE imports SET process = ?2 WHERE id = ?1",
-                (id, process),
-            )?;
+            tx.conn.execute("UPDATE imports SET process = ?2 WHERE id = ?1", (id, process))?;
             Ok(())
         })
         .await
@@ -481,8 +413,7 @@ impl Store for SqliteStore {
 
     async fn close_import(&self, id: i64) -> Result<(), StoreError> {
         self.write(Queue::Other, move |tx, _| {
-            tx.conn
-                .execute("DELETE FROM imports WHERE id = ?1", (id,))?;
+            tx.conn.execute("DELETE FROM imports WHERE id = ?1", (id,))?;
             Ok(())
         })
         .await
@@ -495,11 +426,7 @@ impl Store for SqliteStore {
             )?;
             let rows = statement.query_map((ids.workspace(),), |row| {
                 let started = Timestamp::from_seconds(row.get(2)?);
-                Ok(OpenImport {
-                    id: row.get(0)?,
-                    process: row.get(1)?,
-                    started,
-                })
+                Ok(OpenImport { id: row.get(0)?, process: row.get(1)?, started })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -507,28 +434,23 @@ impl Store for SqliteStore {
     }
 
     async fn put_sync(&self, sync: Sync) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| books::put(tx, ids, &sync))
-            .await
+        self.write(Queue::Other, move |tx, ids| books::put(tx, ids, &sync)).await
     }
 
     async fn sync(&self, id: String) -> Result<Option<Sync>, StoreError> {
-        self.read(move |conn, ids| books::find(conn, ids, &id))
-            .await
+        self.read(move |conn, ids| books::find(conn, ids, &id)).await
     }
 
     async fn syncs(&self, limit: usize) -> Result<Vec<Sync>, StoreError> {
-        self.read(move |conn, ids| books::newest(conn, ids, limit))
-            .await
+        self.read(move |conn, ids| books::newest(conn, ids, limit)).await
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.read(move |conn, ids| dead_letters::list(conn, ids, limit))
-            .await
+        self.read(move |conn, ids| dead_letters::list(conn, ids, limit)).await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
-        self.read(move |conn, ids| dead_letters::find(conn, ids, id))
-            .await
+        self.read(move |conn, ids| dead_letters::find(conn, ids, id)).await
     }
 
     async fn retry_dead_letters(
@@ -536,24 +458,15 @@ impl Store for SqliteStore {
         query: DeadLetterQuery,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
-            dead_letters::retry(tx, ids, &query, now)
-        })
-        .await
+        self.write(Queue::Other, move |tx, ids| dead_letters::retry(tx, ids, &query, now)).await
     }
 
     async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
-            dead_letters::discard(tx, ids, &query)
-        })
-        .await
+        self.write(Queue::Other, move |tx, ids| dead_letters::discard(tx, ids, &query)).await
     }
 
     async fn put_rule_set(&self, entry: RuleSetEntry) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
-            books::put_rule_set(tx, ids, &entry)
-        })
-        .await
+        self.write(Queue::Other, move |tx, ids| books::put_rule_set(tx, ids, &entry)).await
     }
 
     async fn last_rule_set(&self) -> Result<Option<RuleSetEntry>, StoreError> {
@@ -561,20 +474,15 @@ impl Store for SqliteStore {
     }
 
     async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
-        self.read(move |conn, ids| books::fact(conn, ids, name))
-            .await
+        self.read(move |conn, ids| books::fact(conn, ids, name)).await
     }
 
     async fn put_fact(&self, name: &'static str, value: String) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
-            books::put_fact(tx.conn, ids, name, &value)
-        })
-        .await
+        self.write(Queue::Other, move |tx, ids| books::put_fact(tx.conn, ids, name, &value)).await
     }
 
     async fn counts(&self, now: Timestamp) -> Result<StoreCounts, StoreError> {
-        self.read(move |conn, ids| books::counts(conn, ids, now))
-            .await
+        self.read(move |conn, ids| books::counts(conn, ids, now)).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {

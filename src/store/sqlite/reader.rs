@@ -25,10 +25,7 @@ impl fmt::Debug for Readers {
 
 impl Readers {
     pub(super) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            idle: Arc::default(),
-        }
+        Self { path: path.to_owned(), idle: Arc::default() }
     }
 
     /// Runs `verb` on one snapshot of the database, off the executor's threads.
@@ -46,16 +43,11 @@ impl Readers {
             readers.give_back(conn);
             result
         });
-        task.await
-            .map_err(|error| StoreError::Database(error.to_string()))?
+        task.await.map_err(|error| StoreError::Database(error.to_string()))?
     }
 
     fn take(&self) -> Result<Connection, StoreError> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(conn) => Ok(conn),
             None => Ok(super::open_reader(&self.path)?),

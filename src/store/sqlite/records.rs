@@ -27,16 +27,8 @@ impl From<Snapshot> for Prepared {
         let is_contact = snapshot.key.kind == RecordKind::Contact;
         Self {
             body: snapshot.body.to_string(),
-            email: if is_contact {
-                email_of(&snapshot.body)
-            } else {
-                None
-            },
-            companies: if is_contact {
-                shown_companies(&snapshot.body)
-            } else {
-                Vec::new()
-            },
+            email: if is_contact { email_of(&snapshot.body) } else { None },
+            companies: if is_contact { shown_companies(&snapshot.body) } else { Vec::new() },
             snapshot,
         }
     }
@@ -44,24 +36,14 @@ impl From<Snapshot> for Prepared {
 
 fn shown_companies(body: &Value) -> Vec<String> {
     let ids = body.pointer("/companies/ids").and_then(Value::as_array);
-    ids.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    ids.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// What an input says, ready for the writing thread.
 pub(super) enum PreparedContent {
-    Snapshots {
-        primary: Box<Prepared>,
-        others: Vec<Prepared>,
-        opt_outs: Vec<OptOut>,
-    },
+    Snapshots { primary: Box<Prepared>, others: Vec<Prepared>, opt_outs: Vec<OptOut> },
     Nothing,
-    Unusable {
-        reason: String,
-    },
+    Unusable { reason: String },
 }
 
 /// One input, ready for the writing thread.
@@ -77,12 +59,7 @@ pub(super) fn accept(
     ids: &Ids,
     arrival: PreparedArrival,
 ) -> Result<Acceptance, StoreError> {
-    let PreparedArrival {
-        notification,
-        received,
-        priority,
-        content,
-    } = arrival;
+    let PreparedArrival { notification, received, priority, content } = arrival;
     let mut journal = None;
     if let Some(notification) = notification {
         match append(tx, ids, &notification, received)? {
@@ -97,18 +74,10 @@ pub(super) fn accept(
     match content {
         PreparedContent::Nothing => tx.count("ignored", 1),
         PreparedContent::Unusable { reason } => {
-            let cause = Cause {
-                kind: "unusable",
-                message: reason,
-                ..Cause::default()
-            };
+            let cause = Cause { kind: "unusable", message: reason, ..Cause::default() };
             super::dead_letters::bury_notification(tx, ids, journal, &cause, received)?;
         }
-        PreparedContent::Snapshots {
-            primary,
-            others,
-            opt_outs,
-        } => {
+        PreparedContent::Snapshots { primary, others, opt_outs } => {
             for other in others {
                 accept_snapshot(tx, ids, other, priority, received, 0)?;
             }
@@ -159,9 +128,8 @@ pub(super) fn accept_snapshot(
     {
         incoming = Prepared::from(incoming.snapshot.over(&record));
     }
-    let freshness = stored.as_ref().map_or(Freshness::Newer, |stored| {
-        stored.compare(&incoming.snapshot)
-    });
+    let freshness =
+        stored.as_ref().map_or(Freshness::Newer, |stored| stored.compare(&incoming.snapshot));
     match freshness {
         Freshness::Unchanged => tx.count("unchanged", carried),
         Freshness::Older => tx.count("superseded", carried),
@@ -169,7 +137,11 @@ pub(super) fn accept_snapshot(
             put(tx, ids, &incoming)?;
             make_dirty(tx, ids, &key, priority, received, carried, false)?;
         }
-        Freshness::Tie => make_dirty(tx, ids, &key, priority, received, carried, true)?,
+        Freshness::Tie => {
+            // Only a read that begins after the second can show its end.
+            let due = incoming.snapshot.version.at.plus(1).max(received);
+            make_dirty(tx, ids, &key, priority, due, carried, true)?;
+        }
     }
     Ok(())
 }
@@ -179,7 +151,7 @@ fn make_dirty(
     ids: &Ids,
     key: &RecordKey,
     priority: Priority,
-    now: Timestamp,
+    due: Timestamp,
     carried: i64,
     needs_read: bool,
 ) -> Result<(), StoreError> {
@@ -191,21 +163,8 @@ fn make_dirty(
             return Ok(());
         }
     };
-    let key = WorkKey {
-        task,
-        id: key.id.clone(),
-    };
-    work::dirty(
-        tx,
-        ids,
-        &key,
-        work::Dirt {
-            priority,
-            due: now,
-            carried,
-            needs_read,
-        },
-    )
+    let key = WorkKey { task, id: key.id.clone() };
+    work::dirty(tx, ids, &key, work::Dirt { priority, due, carried, needs_read })
 }
 
 /// The version of what is stored, without its body.
@@ -216,21 +175,15 @@ fn standing(tx: &Tx<'_>, ids: &Ids, key: &RecordKey) -> Result<Option<Record>, S
             "SELECT at, digest, read_began, liveness, 'null' FROM records
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
         )?
-        .query_row(
-            (ids.workspace(), key.kind.as_str(), key.id.as_str()),
-            |row| read_record(row, key.clone(), 0),
-        )
+        .query_row((ids.workspace(), key.kind.as_str(), key.id.as_str()), |row| {
+            read_record(row, key.clone(), 0)
+        })
         .optional()?;
     Ok(found)
 }
 
 fn put(tx: &Tx<'_>, ids: &Ids, prepared: &Prepared) -> Result<(), StoreError> {
-    let Snapshot {
-        key,
-        version,
-        liveness,
-        ..
-    } = &prepared.snapshot;
+    let Snapshot { key, version, liveness, .. } = &prepared.snapshot;
     let read_began = match version.source {
         Source::Notification => None,
         Source::Read { began } => Some(began.seconds()),
@@ -294,14 +247,7 @@ pub(super) fn enter_opt_outs(
     priority: Priority,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for OptOut {
-        email,
-        channel,
-        at,
-        source,
-        contact,
-    } in opt_outs
-    {
+    for OptOut { email, channel, at, source, contact } in opt_outs {
         let is_new = enter_hash(tx, ids, &ids.email_hash(email), *channel, *at, source)?;
         let concerns_brevo =
             priority != Priority::Bulk || mirror::at_address(tx.conn, ids, email)?.is_some();
@@ -322,16 +268,8 @@ pub(super) fn opt_out_in_brevo(
     contact: &RecordId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let key = WorkKey {
-        task: Task::OptOut,
-        id: contact.clone(),
-    };
-    let dirt = work::Dirt {
-        priority: Priority::Urgent,
-        due: now,
-        carried: 0,
-        needs_read: false,
-    };
+    let key = WorkKey { task: Task::OptOut, id: contact.clone() };
+    let dirt = work::Dirt { priority: Priority::Urgent, due: now, carried: 0, needs_read: false };
     work::dirty(tx, ids, &key, dirt)
 }
 
@@ -366,13 +304,7 @@ pub(super) fn enter_hash(
             "INSERT INTO suppression (workspace, address, channel, at, source)
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         )?
-        .execute((
-            ids.workspace(),
-            address,
-            channel.as_str(),
-            at.seconds(),
-            source,
-        ))?;
+        .execute((ids.workspace(), address, channel.as_str(), at.seconds(), source))?;
     Ok(added > 0)
 }
 
@@ -387,10 +319,9 @@ pub(super) fn record(
             "SELECT at, digest, read_began, liveness, body FROM records
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
         )?
-        .query_row(
-            (ids.workspace(), key.kind.as_str(), key.id.as_str()),
-            |row| read_record(row, key.clone(), 0),
-        )
+        .query_row((ids.workspace(), key.kind.as_str(), key.id.as_str()), |row| {
+            read_record(row, key.clone(), 0)
+        })
         .optional()?;
     Ok(found)
 }
@@ -400,22 +331,13 @@ pub(super) fn read_record(row: &Row<'_>, key: RecordKey, first: usize) -> rusqli
     let at = Timestamp::from_seconds(row.get(first)?);
     let source = match row.get::<_, Option<i64>>(first + 2)? {
         None => Source::Notification,
-        Some(began) => Source::Read {
-            began: Timestamp::from_seconds(began),
-        },
+        Some(began) => Source::Read { began: Timestamp::from_seconds(began) },
     };
     let body: String = row.get(first + 4)?;
     Ok(Record {
         key,
-        version: Version {
-            at,
-            digest: Digest::from_bytes(row.get(first + 1)?),
-            source,
-        },
-        liveness: row
-            .get::<_, String>(first + 3)?
-            .parse()
-            .unwrap_or(Liveness::Live),
+        version: Version { at, digest: Digest::from_bytes(row.get(first + 1)?), source },
+        liveness: row.get::<_, String>(first + 3)?.parse().unwrap_or(Liveness::Live),
         body: serde_json::from_str(&body).map_err(super::damaged)?,
     })
 }

@@ -36,22 +36,14 @@ pub(super) fn load(
     };
     subject.sublists = sublists(conn, ids, record)?;
     let full = subject.sublists.as_ref();
-    for tag in listed(
-        record,
-        "/tags/ids",
-        full.and_then(|full| full.tags.as_ref()),
-    ) {
+    for tag in listed(record, "/tags/ids", full.and_then(|full| full.tags.as_ref())) {
         if let Some(tag_record) = records::record(conn, ids, &RecordKey::tag(tag.clone()))?
             && let Some(name) = tag_record.body.get("name").and_then(Value::as_str)
         {
             subject.tags.insert(tag, name.to_owned());
         }
     }
-    for company in listed(
-        record,
-        "/companies/ids",
-        full.and_then(|full| full.companies.as_ref()),
-    ) {
+    for company in listed(record, "/companies/ids", full.and_then(|full| full.companies.as_ref())) {
         if let Some(found) = records::record(conn, ids, &RecordKey::company(company.clone()))? {
             subject.companies.insert(company, found);
         }
@@ -75,11 +67,7 @@ fn listed(record: &Record, pointer: &str, full: Option<&Vec<RecordId>>) -> Vec<R
         return full.clone();
     }
     let shown = record.body.pointer(pointer).and_then(Value::as_array);
-    shown
-        .into_iter()
-        .flatten()
-        .filter_map(|id| id.as_str()?.parse().ok())
-        .collect()
+    shown.into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok()).collect()
 }
 
 /// Sub-lists that were read in full for this very snapshot.
@@ -90,11 +78,7 @@ fn sublists(conn: &Connection, ids: &Ids, record: &Record) -> Result<Option<Subl
              WHERE workspace = ?1 AND kind = 'contact' AND id = ?2 AND sublists_of = ?3",
         )?
         .query_row(
-            (
-                ids.workspace(),
-                record.key.id.as_str(),
-                record.version.digest.as_bytes(),
-            ),
+            (ids.workspace(), record.key.id.as_str(), record.version.digest.as_bytes()),
             |row| row.get(0),
         )
         .optional()?

@@ -21,10 +21,7 @@ pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result
     let waiting: Option<i64> = tx
         .conn
         .prepare_cached("SELECT carried FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3")?
-        .query_row(
-            (ids.workspace(), key.task.as_str(), key.id.as_str()),
-            |row| row.get(0),
-        )
+        .query_row((ids.workspace(), key.task.as_str(), key.id.as_str()), |row| row.get(0))
         .optional()?;
     let rank = dirt.priority.rank();
     let due = dirt.due.seconds();
@@ -91,9 +88,8 @@ pub(super) fn claim(
              WHERE workspace = ?1 AND claimed = 0 AND lane = ?2 AND due <= ?3
              ORDER BY due LIMIT ?4",
         )?;
-        let rows = due.query_map(
-            (ids.workspace(), priority.rank(), now.seconds(), room as i64),
-            |row| {
+        let rows =
+            due.query_map((ids.workspace(), priority.rank(), now.seconds(), room as i64), |row| {
                 Ok(Claim {
                     key: WorkKey {
                         task: Task::from_text(&row.get::<_, String>(0)?).unwrap_or(Task::Contact),
@@ -108,8 +104,7 @@ pub(super) fn claim(
                     priority: *priority,
                     cursor: row.get(8)?,
                 })
-            },
-        )?;
+            })?;
         for claim in rows {
             claims.push(claim?);
         }
@@ -164,13 +159,7 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Settlement {
-        claim,
-        ending,
-        mirror: writes,
-        decision,
-        dirties,
-    } = settlement;
+    let Settlement { claim, ending, mirror: writes, decision, dirties } = settlement;
     let key = &claim.key;
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
     let standing = tx
@@ -185,20 +174,12 @@ pub(super) fn settle(
         put_decision(tx, ids, decision)?;
     }
     for contact in dirties {
-        let key = WorkKey {
-            task: Task::Contact,
-            id: contact.clone(),
-        };
+        let key = WorkKey { task: Task::Contact, id: contact.clone() };
         dirty(
             tx,
             ids,
             &key,
-            Dirt {
-                priority: claim.priority,
-                due: now,
-                carried: 0,
-                needs_read: false,
-            },
+            Dirt { priority: claim.priority, due: now, carried: 0, needs_read: false },
         )?;
     }
     let Some(standing) = standing else {
@@ -215,11 +196,7 @@ pub(super) fn settle(
                 (false, _) => release(tx, at, now, None, 0)?,
             }
         }
-        Ending::Retry {
-            at: due,
-            cursor,
-            counts,
-        } => {
+        Ending::Retry { at: due, cursor, counts } => {
             let carried = if standing.carried > 0 {
                 tx.count("superseded", standing.in_claim);
                 standing.carried
@@ -246,11 +223,7 @@ pub(super) fn settle(
         }
         Ending::Dead(cause) => {
             dead_letters::bury(tx, ids, claim, cause, standing.in_claim, now)?;
-            if is_last {
-                remove(tx, at)?
-            } else {
-                release(tx, at, now, None, 0)?
-            }
+            if is_last { remove(tx, at)? } else { release(tx, at, now, None, 0)? }
         }
     }
     Ok(())
@@ -381,20 +354,12 @@ pub(super) fn rederive_page(
         .query_map((ids.workspace(), after, limit), |row| super::parsed(row, 0))?
         .collect::<Result<_, _>>()?;
     for id in &contacts {
-        let key = WorkKey {
-            task: Task::Contact,
-            id: id.clone(),
-        };
+        let key = WorkKey { task: Task::Contact, id: id.clone() };
         dirty(
             tx,
             ids,
             &key,
-            Dirt {
-                priority: Priority::Bulk,
-                due: now,
-                carried: 0,
-                needs_read: false,
-            },
+            Dirt { priority: Priority::Bulk, due: now, carried: 0, needs_read: false },
         )?;
     }
     Ok(contacts)

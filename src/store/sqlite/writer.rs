@@ -89,10 +89,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || run(&conn, &workspace, &queues))?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `verb` in the next commit and answers once that is synced.
@@ -126,9 +123,7 @@ impl Writer {
         }
         match queue {
             Queue::Intake if waiting.intake.len() >= INTAKE_WAITING => {
-                return Err(StoreError::Busy {
-                    waiting: waiting.intake.len(),
-                });
+                return Err(StoreError::Busy { waiting: waiting.intake.len() });
             }
             Queue::Intake => waiting.intake.push_back(job),
             Queue::Other => waiting.other.push_back(job),
@@ -142,11 +137,7 @@ impl Writer {
     pub(super) async fn close(&self) {
         self.shared.lock().closing = true;
         self.shared.arrived.notify_one();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // Joining may wait for a commit, so it is done off the executor.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -180,10 +171,7 @@ fn next_intake(shared: &Shared) -> Option<Vec<Job>> {
         if waiting.closing {
             return None;
         }
-        waiting = shared
-            .arrived
-            .wait(waiting)
-            .unwrap_or_else(PoisonError::into_inner);
+        waiting = shared.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
     }
 }
 
@@ -191,9 +179,7 @@ fn commit(conn: &Connection, workspace: &str, shared: &Shared, intake: Vec<Job>)
     let mut completions = Vec::with_capacity(intake.len() + 1);
     let mut counts = Counts::new();
     let began = Instant::now();
-    let opened = conn
-        .execute_batch("BEGIN IMMEDIATE")
-        .map_err(|error| error.to_string());
+    let opened = conn.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
 
     let mut jobs = intake.into_iter();
     while let Some(job) = jobs.next().or_else(|| next_other(shared, began)) {
@@ -220,10 +206,7 @@ fn run_job(conn: &Connection, job: Job, counts: &mut Counts) -> Completion {
     if let Err(error) = savepoint("SAVEPOINT verb") {
         return job(Err(error.to_string())).1;
     }
-    let tx = Tx {
-        conn,
-        counts: RefCell::default(),
-    };
+    let tx = Tx { conn, counts: RefCell::default() };
     let (stands, completion) = job(Ok(&tx));
     if stands {
         for (name, by) in tx.counts.take() {

@@ -23,13 +23,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let email = (0..6_usize).prop_map(|n| format!("p{n}@example.com"));
-    let phone = (0..4_u32).prop_map(|n| {
-        if n == 0 {
-            String::new()
-        } else {
-            format!("6680000000{n}")
-        }
-    });
+    let phone =
+        (0..4_u32).prop_map(|n| if n == 0 { String::new() } else { format!("6680000000{n}") });
     let body = (email, phone, prop::collection::vec(35..38_i64, 0..3)).prop_map(
         |(email, phone, lists)| {
             json!({
@@ -42,11 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (0..6_usize, body.clone()).prop_map(|(n, body)| Step::Write(n, body)),
         (1..8_i64, body).prop_map(|(id, body)| Step::Update(id, body)),
         (35..38_i64, any::<bool>(), 1..8_i64).prop_map(|(list, is_add, id)| {
-            let membership = if is_add {
-                Membership::Add
-            } else {
-                Membership::Remove
-            };
+            let membership = if is_add { Membership::Add } else { Membership::Remove };
             Step::Members(list, membership, id)
         }),
         (1..8_i64).prop_map(Step::Delete),

@@ -24,43 +24,25 @@ struct Brevo {
 
 impl Brevo {
     async fn start() -> Self {
-        Self::with(BrevoOptions {
-            limits: Limits::off(),
-            ..BrevoOptions::default()
-        })
-        .await
+        Self::with(BrevoOptions { limits: Limits::off(), ..BrevoOptions::default() }).await
     }
 
     async fn with(options: BrevoOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_790_000_000)));
-        let options = BrevoOptions {
-            import_delay: Duration::ZERO,
-            ..options
-        };
+        let options = BrevoOptions { import_delay: Duration::ZERO, ..options };
         let sandbox = BrevoSandbox::start(options, clock.clone()).await.unwrap();
         let client = Client::builder().no_proxy().build().unwrap();
         for (name, kind) in [("PAID", "boolean"), ("MRR", "float"), ("DAY", "date")] {
             sandbox.create_attribute(name, kind).unwrap();
         }
-        Self {
-            sandbox,
-            clock,
-            client,
-        }
+        Self { sandbox, clock, client }
     }
 
     async fn try_send(&self, method: Method, path: &str, body: Value) -> reqwest::Result<Response> {
         let url = format!("{}{path}", self.sandbox.base_url());
-        let request = self
-            .client
-            .request(method, url)
-            .header("api-key", self.sandbox.api_key());
-        let request = if body.is_null() {
-            request
-        } else {
-            request.json(&body)
-        };
+        let request = self.client.request(method, url).header("api-key", self.sandbox.api_key());
+        let request = if body.is_null() { request } else { request.json(&body) };
         request.send().await
     }
 
@@ -68,14 +50,7 @@ impl Brevo {
         let response = self.try_send(method, path, body).await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
-        (
-            status,
-            if text.is_empty() {
-                Value::Null
-            } else {
-                serde_json::from_str(&text).unwrap()
-            },
-        )
+        (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {

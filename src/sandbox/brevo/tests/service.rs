@@ -10,44 +10,18 @@ use crate::sandbox::brevo::{BrevoOptions, Limits};
 
 #[tokio::test]
 async fn the_key_and_the_rates_are_kept() {
-    let limits = Limits {
-        contacts_per_second: Some(2),
-        other_per_hour: Some(1),
-        ..Limits::off()
-    };
-    let brevo = Brevo::with(BrevoOptions {
-        limits,
-        ..BrevoOptions::default()
-    })
-    .await;
-    let bare = brevo
-        .client
-        .get(format!("{}/account", brevo.sandbox.base_url()))
-        .send()
-        .await;
+    let limits = Limits { contacts_per_second: Some(2), other_per_hour: Some(1), ..Limits::off() };
+    let brevo = Brevo::with(BrevoOptions { limits, ..BrevoOptions::default() }).await;
+    let bare = brevo.client.get(format!("{}/account", brevo.sandbox.base_url())).send().await;
     assert_eq!(bare.unwrap().status().as_u16(), 401);
-    let send = async |path: &str| {
-        brevo
-            .try_send(Method::GET, path, Value::Null)
-            .await
-            .unwrap()
-    };
+    let send = async |path: &str| brevo.try_send(Method::GET, path, Value::Null).await.unwrap();
     let header = |response: &Response, name: &str| {
-        response.headers()[&format!("x-sib-ratelimit-{name}")]
-            .to_str()
-            .unwrap()
-            .to_owned()
+        response.headers()[&format!("x-sib-ratelimit-{name}")].to_str().unwrap().to_owned()
     };
     let first = send("/account").await;
-    assert_eq!(
-        (header(&first, "limit"), header(&first, "remaining")),
-        ("1".into(), "0".into())
-    );
+    assert_eq!((header(&first, "limit"), header(&first, "remaining")), ("1".into(), "0".into()));
     let refused = send("/account").await;
-    assert_eq!(
-        (refused.status().as_u16(), header(&refused, "reset")),
-        (429, "3600".into())
-    );
+    assert_eq!((refused.status().as_u16(), header(&refused, "reset")), (429, "3600".into()));
     assert!(refused.headers().get("retry-after").is_none());
     let expected =
         json!({"code": "too_many_requests", "message": "Too many requests, please retry later"});
@@ -63,28 +37,16 @@ async fn the_key_and_the_rates_are_kept() {
 async fn moods_fail_hang_and_lose_answers() {
     let brevo = Brevo::start().await;
     let post = |name: &str| {
-        brevo.try_send(
-            Method::POST,
-            "/contacts",
-            json!({"email": format!("{name}@example.com")}),
-        )
+        brevo.try_send(Method::POST, "/contacts", json!({"email": format!("{name}@example.com")}))
     };
-    brevo
-        .sandbox
-        .reset_after_commit_next("POST /v3/contacts", 1);
+    brevo.sandbox.reset_after_commit_next("POST /v3/contacts", 1);
     assert!(post("a").await.is_err());
     assert!(brevo.sandbox.contact("a@example.com").is_some());
     brevo.sandbox.reset_next("POST /v3/contacts", 1);
     assert!(post("b").await.is_err());
     brevo.sandbox.hang_next("POST /v3/contacts", 1);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(50), post("c"))
-            .await
-            .is_err()
-    );
-    brevo
-        .sandbox
-        .fail_next("POST /v3/contacts", 425, Value::Null, 1);
+    assert!(tokio::time::timeout(Duration::from_millis(50), post("c")).await.is_err());
+    brevo.sandbox.fail_next("POST /v3/contacts", 425, Value::Null, 1);
     assert_eq!(post("d").await.unwrap().status().as_u16(), 425);
     assert_eq!(brevo.sandbox.contact_count(), 1);
     let date = post("e").await.unwrap().headers()["date"].clone();

@@ -1,0 +1,353 @@
+//! From a contact to what is missing in Brevo: farewell or decision, then the difference. Pure; it
+//! runs on the script threads.
+
+use std::sync::Arc;
+
+use super::account::Snapshot as Account;
+use super::resolve::{self, LeftOut};
+use super::{assemble, identity};
+use crate::config::{Config, OnGone};
+use crate::model::{
+    Applied, BrevoContact, Change, Decision, Email, Liveness, Mirrored, Record, RecordId,
+    RecordKey, Resolved, Timestamp, Verdict, difference,
+};
+use crate::rules::{ContactInput, RuleSet, ScriptError};
+use crate::store::{Cause, Claim, Ending, MirrorWrite, Outcome, Settlement, Subject};
+
+/// How long to wait before a script that ran into its time limit is tried a second time.
+const RETRY_TIME_LIMIT_SECONDS: i64 = 5;
+
+/// A claim with all that its derivation needs.
+#[derive(Debug)]
+pub(crate) struct Journey {
+    pub(crate) claim: Claim,
+    pub(crate) subject: Subject,
+}
+
+/// What the rules said of a journey.
+#[derive(Debug)]
+pub(crate) enum Station {
+    /// It ends here.
+    Ended(Box<Settlement>),
+    /// The rules chose an address that is not the record's: Brevo's contact there must be known.
+    Elsewhere(Box<Journey>, Email),
+    /// It goes on to the difference.
+    Decided(Box<Decided>),
+}
+
+/// A journey with what should be true.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) claim: Claim,
+    pub(crate) owner: RecordId,
+    /// Whom it is written to, and who stood for the record before.
+    pub(crate) target: identity::Target,
+    pub(crate) wish: Wish,
+    /// The ledger's word on the address.
+    email_suppressed: bool,
+    sms_suppressed: bool,
+}
+
+/// What should be true of the target.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// What the rules decided.
+    Rules(Box<Decision>),
+    /// What the engine granted goes.
+    Release(Option<Box<Decision>>),
+    /// It takes no marketing e-mail.
+    OptOut,
+    /// It goes from Brevo.
+    Delete(Option<Box<Decision>>),
+}
+
+/// A change on its way to Brevo, with what becomes true once it is written.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) claim: Claim,
+    pub(crate) owner: RecordId,
+    pub(crate) decision: Option<Box<Decision>>,
+    pub(crate) current: Option<Mirrored>,
+    pub(crate) change: Change,
+    pub(crate) action: Action,
+    /// Written before this one: what the engine granted to the contact that stood for the record
+    /// until now.
+    pub(crate) release: Option<(Box<Mirrored>, Change)>,
+}
+
+/// What is done with the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The change is written.
+    Write,
+    /// The contact is deleted, if Intercom has none any more either.
+    Delete,
+    /// The change is written, and the contact no longer stands for the record.
+    Release,
+}
+
+impl Planned {
+    /// The address that Brevo knows the contact by now, or will.
+    pub(crate) fn address(&self) -> Option<&Email> {
+        let now = self.current.as_ref().and_then(|mirrored| mirrored.contact.email.as_ref());
+        now.or(self.change.email.as_ref())
+    }
+
+    /// What Brevo held, as far as it is known.
+    pub(crate) fn held(&self) -> BrevoContact {
+        self.current.as_ref().map(|mirrored| mirrored.contact.clone()).unwrap_or_default()
+    }
+
+    /// What the engine applied before.
+    pub(crate) fn applied(&self) -> Applied {
+        self.current.as_ref().map(|mirrored| mirrored.applied.clone()).unwrap_or_default()
+    }
+
+    /// When to derive again because the answer of a rule flips.
+    pub(crate) fn due_again(&self) -> Option<Timestamp> {
+        self.decision.as_ref().and_then(|decision| decision.flips_at)
+    }
+
+    /// True if Brevo has to be asked before this is written: a creation, an addition to a list and a
+    /// move of an address must not miss an opt-out that was made in Brevo meanwhile.
+    pub(crate) fn needs_fresh_mirror(&self) -> bool {
+        let creates = self.current.is_none() && self.action == Action::Write;
+        creates || !self.change.add.is_empty() || self.change.moves_address()
+    }
+}
+
+/// Takes a journey to its next station.
+pub(crate) fn decide(
+    config: &Config,
+    rules: &RuleSet,
+    as_of: Timestamp,
+    journey: Journey,
+) -> Station {
+    let Some(record) = journey.subject.record.clone() else {
+        return ended(journey.claim, Outcome::Ignored, None);
+    };
+    if !record.liveness.is_live() {
+        return farewell(config, journey, &record);
+    }
+    let primary = match identity::primary(&record, &journey.subject.duplicates, rules) {
+        Ok(primary) => primary.key.id.clone(),
+        Err(error) => return broke(journey.claim, rules, &error, as_of),
+    };
+    if primary != record.key.id {
+        return spoken_for(journey, primary);
+    }
+    let target = identity::target(&journey.subject);
+    let input = ContactInput {
+        key: RecordKey::contact(record.key.id.clone()),
+        contact: assemble::contact(&journey.subject, &record),
+        existing: target.current.as_ref().map(|mirrored| assemble::existing(&mirrored.contact)),
+        as_of,
+    };
+    let decision = match rules.decide_contact(&input) {
+        Ok(decision) => Box::new(decision),
+        Err(error) => return broke(journey.claim, rules, &error, as_of),
+    };
+    let chosen: Option<Email> = decision.email.as_ref().and_then(|email| email.value.parse().ok());
+    if chosen.is_some() && chosen != journey.subject.address {
+        return match chosen {
+            Some(address) => Station::Elsewhere(Box::new(journey), address),
+            None => ended(journey.claim, Outcome::Ignored, None),
+        };
+    }
+    let wish = match &decision.verdict {
+        Verdict::Skip { .. } => return ended(journey.claim, Outcome::Skipped, Some(decision)),
+        Verdict::Release => Wish::Release(Some(decision)),
+        Verdict::Delete => Wish::Delete(Some(decision)),
+        // One that lost its last identifier is released; one that never had any is left out.
+        Verdict::Write if decision.email.is_none() && decision.ext_id.is_none() => {
+            if target.current.is_none() {
+                return ended(journey.claim, Outcome::Skipped, Some(decision));
+            }
+            Wish::Release(Some(decision))
+        }
+        Verdict::Write => Wish::Rules(decision),
+    };
+    decided(journey, target, wish)
+}
+
+fn decided(journey: Journey, target: identity::Target, wish: Wish) -> Station {
+    let Journey { claim, subject } = journey;
+    Station::Decided(Box::new(Decided {
+        claim,
+        owner: subject.id,
+        target,
+        wish,
+        email_suppressed: subject.email_suppressed,
+        sms_suppressed: subject.sms_suppressed,
+    }))
+}
+
+/// The end of a contact that is archived, deleted or merged in Intercom.
+fn farewell(config: &Config, journey: Journey, record: &Record) -> Station {
+    let policy = match record.liveness {
+        Liveness::Archived => config.intercom.on_archive,
+        Liveness::Merged { .. } => config.intercom.on_merge,
+        Liveness::Deleted | Liveness::Live => config.intercom.on_delete,
+    };
+    // Only what stands for this very record is touched: the address may be somebody else's by now.
+    let current =
+        identity::target(&Subject { at_address: None, ..journey.subject.clone() }).current;
+    if current.is_none() {
+        return ended(journey.claim, Outcome::Unchanged, None);
+    }
+    // Another live contact has the address: that one speaks for it from now on.
+    if let Some(heir) = journey.subject.duplicates.first() {
+        return spoken_for(journey.clone_shell(), heir.key.id.clone());
+    }
+    let target = identity::Target { current, former: None };
+    match policy {
+        OnGone::Keep => ended(journey.claim, Outcome::Unchanged, None),
+        OnGone::Unsubscribe => decided(journey, target, Wish::OptOut),
+        OnGone::Release => decided(journey, target, Wish::Release(None)),
+        OnGone::Delete => decided(journey, target, Wish::Delete(None)),
+    }
+}
+
+impl Journey {
+    fn clone_shell(&self) -> Self {
+        Self { claim: self.claim.clone(), subject: self.subject.clone() }
+    }
+}
+
+/// Another contact speaks for the address: this one is left out, the other is derived, and takes
+/// over Brevo's contact.
+fn spoken_for(journey: Journey, primary: RecordId) -> Station {
+    let target = identity::target(&journey.subject);
+    let own_address = journey.subject.address.clone();
+    let stands_elsewhere = target.current.as_ref().is_some_and(|mirrored| {
+        mirrored.owner.as_ref() == Some(&journey.subject.id)
+            && mirrored.contact.email != own_address
+    });
+    if stands_elsewhere {
+        // It moved to an address that is taken: what it was granted at its old one goes.
+        return decided(journey, target, Wish::Release(None));
+    }
+    let ending = Ending::Done { outcome: Outcome::Skipped, due_again: None };
+    let mut settlement = Settlement::new(journey.claim, ending);
+    if let Some(mirrored) =
+        target.current.filter(|mirrored| mirrored.owner.as_ref() == Some(&journey.subject.id))
+    {
+        settlement
+            .mirror
+            .push(MirrorWrite::Disown { id: mirrored.contact.id, owner: journey.subject.id });
+    }
+    settlement.dirties.push(primary);
+    Station::Ended(Box::new(settlement))
+}
+
+fn ended(claim: Claim, outcome: Outcome, decision: Option<Box<Decision>>) -> Station {
+    let due_again = decision.as_ref().and_then(|decision| decision.flips_at);
+    let mut settlement = Settlement::new(claim, Ending::Done { outcome, due_again });
+    settlement.decision = decision;
+    Station::Ended(Box::new(settlement))
+}
+
+/// A pure function that threw will throw again. Only a time limit may have been the machine's fault.
+fn broke(claim: Claim, rules: &RuleSet, error: &ScriptError, now: Timestamp) -> Station {
+    if error.is_time_limit() && claim.attempts < 2 {
+        let at = now.plus(RETRY_TIME_LIMIT_SECONDS);
+        let ending = Ending::Retry { at, cursor: None, counts: true };
+        return Station::Ended(Box::new(Settlement::new(claim, ending)));
+    }
+    let cause = Cause {
+        kind: "script",
+        message: error.message.clone(),
+        origin: error.origin.as_ref().map(ToString::to_string),
+        response: None,
+        rule_set: Some(rules.version().to_string()),
+    };
+    tracing::warn!(contact.id = %claim.key.id, origin = cause.origin, "a script failed; the record is a dead letter");
+    Station::Ended(Box::new(Settlement::new(claim, Ending::Dead(cause))))
+}
+
+/// What is missing for a decision to be true, if anything is.
+pub(crate) fn compare(
+    config: &Config,
+    account: &Account,
+    decided: Decided,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Planned, Box<Settlement>> {
+    let Decided { claim, owner, target, wish, email_suppressed, sms_suppressed } = decided;
+    let (resolved, decision, action) = match wish {
+        Wish::Rules(decision) => match resolve::resolve(config, account, &decision, left_out) {
+            Ok(resolved) => (resolved, Some(decision), Action::Write),
+            Err(cause) => {
+                let mut settlement = Settlement::new(claim, Ending::Dead(cause));
+                settlement.decision = Some(decision);
+                return Err(Box::new(settlement));
+            }
+        },
+        Wish::Release(decision) => (Resolved::default(), decision, Action::Release),
+        Wish::OptOut => {
+            let kept = target.current.as_ref().map(|m| m.applied.lists.clone()).unwrap_or_default();
+            (
+                Resolved { email_opt_out: true, add: kept, ..Resolved::default() },
+                None,
+                Action::Write,
+            )
+        }
+        // What the engine did not create is not its to delete.
+        Wish::Delete(decision) => match &target.current {
+            Some(mirrored) if mirrored.applied.created => {
+                (Resolved::default(), decision, Action::Delete)
+            }
+            _ => (Resolved::default(), decision, Action::Release),
+        },
+    };
+    let resolved = Resolved {
+        email_opt_out: resolved.email_opt_out || email_suppressed,
+        sms_opt_out: resolved.sms_opt_out || sms_suppressed,
+        ..resolved
+    };
+    let nothing = Applied::default();
+    let held = target.current.as_ref().map(|mirrored| &mirrored.contact);
+    let applied = target.current.as_ref().map_or(&nothing, |mirrored| &mirrored.applied);
+    let change = difference(&resolved, held, applied);
+    let release = target.former.map(|former| {
+        let change = difference(&Resolved::default(), Some(&former.contact), &former.applied);
+        (Box::new(former), change)
+    });
+    let planned =
+        Planned { claim, owner, decision, current: target.current, change, action, release };
+    let has_work =
+        planned.action == Action::Delete || !planned.change.is_empty() || planned.release.is_some();
+    let nobody_to_write_to = planned.current.is_none() && planned.action != Action::Write;
+    if !nobody_to_write_to && has_work { Ok(planned) } else { Err(unchanged(planned)) }
+}
+
+/// The end of a journey on which nothing had to be written. That Brevo's contact stands for the
+/// record is remembered all the same.
+fn unchanged(planned: Planned) -> Box<Settlement> {
+    let due_again = planned.due_again();
+    let mut settlement =
+        Settlement::new(planned.claim, Ending::Done { outcome: Outcome::Unchanged, due_again });
+    settlement.decision = planned.decision;
+    if let Some(mirrored) = planned.current {
+        match planned.action {
+            Action::Release => {
+                settlement
+                    .mirror
+                    .push(MirrorWrite::Disown { id: mirrored.contact.id, owner: planned.owner });
+            }
+            _ if mirrored.owner.as_ref() != Some(&planned.owner) => {
+                let adopted = Mirrored { owner: Some(planned.owner), ..mirrored };
+                settlement.mirror.push(MirrorWrite::Put(Box::new(adopted)));
+            }
+            _ => {}
+        }
+    }
+    Box::new(settlement)
+}
+
+/// The rules that a round works with, and the time that it stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Footing {
+    pub(crate) config: Arc<Config>,
+    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) as_of: Timestamp,
+}

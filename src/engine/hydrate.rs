@@ -1,0 +1,184 @@
+//! Fetches what a derivation needs and the store does not have yet: sub-lists beyond ten, names of
+//! tags, companies, and the read that orders two snapshots of one second.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use moka::future::Cache;
+
+use super::{EngineError, assemble, suppression};
+use crate::http::Lane;
+use crate::intercom::IntercomClient;
+use crate::intercom::normalize::{self, Truncated};
+use crate::model::{Clock, RecordId, Snapshot};
+use crate::store::{Store, Subject, Sublists};
+
+/// How many contacts are completed at a time.
+const PARALLEL: usize = 8;
+/// How many companies that Intercom does not have are remembered, so as not to ask again.
+const UNKNOWN_COMPANIES: u64 = 10_000;
+/// For how long the names of tags and the absence of companies are believed.
+const TTL: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// Fetches from Intercom what is missing.
+#[derive(Debug, Clone)]
+pub(crate) struct Hydrator {
+    intercom: IntercomClient,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// The ids of all tags, since `/tags` answers them all at once.
+    tags: Cache<(), Arc<BTreeSet<RecordId>>>,
+    /// Companies that were asked for; false: Intercom has none with this id.
+    companies: Cache<RecordId, bool>,
+}
+
+impl Hydrator {
+    pub(crate) fn new(
+        intercom: IntercomClient,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let tags = Cache::builder().max_capacity(1).time_to_live(TTL).build();
+        let companies = Cache::builder().max_capacity(UNKNOWN_COMPANIES).time_to_live(TTL).build();
+        Self { intercom, store, clock, tags, companies }
+    }
+
+    /// Completes subjects; answers the ids of those of which more is stored now.
+    pub(crate) async fn complete(
+        &self,
+        lane: Lane,
+        subjects: &[(Subject, bool)],
+    ) -> Result<Vec<RecordId>, EngineError> {
+        let tasks: Vec<_> = subjects
+            .iter()
+            .map(|(subject, needs_read)| self.complete_one(lane, subject, *needs_read))
+            .collect();
+        let completed: Vec<Option<RecordId>> =
+            stream::iter(tasks).buffered(PARALLEL).try_collect().await?;
+        Ok(completed.into_iter().flatten().collect())
+    }
+
+    async fn complete_one(
+        &self,
+        lane: Lane,
+        subject: &Subject,
+        needs_read: bool,
+    ) -> Result<Option<RecordId>, EngineError> {
+        let changed = self.has_completed(lane, subject, needs_read).await?;
+        Ok(changed.then(|| subject.id.clone()))
+    }
+
+    async fn has_completed(
+        &self,
+        lane: Lane,
+        subject: &Subject,
+        needs_read: bool,
+    ) -> Result<bool, EngineError> {
+        let mut changed = false;
+        if needs_read {
+            changed |= self.read_again(lane, &subject.id).await?;
+        }
+        let Some(record) = subject.record.as_ref().filter(|record| record.liveness.is_live())
+        else {
+            return Ok(changed);
+        };
+        let (_, tags_cut) = normalize::contact_tag_ids(&record.body);
+        let (_, companies_cut) = normalize::contact_company_ids(&record.body);
+        if subject.sublists.is_none()
+            && (tags_cut == Truncated::Yes || companies_cut == Truncated::Yes)
+        {
+            self.read_sublists(lane, subject, tags_cut, companies_cut).await?;
+            return Ok(true);
+        }
+        let unnamed = assemble::tag_ids(subject, record)
+            .into_iter()
+            .any(|id| !subject.tags.contains_key(&id));
+        if unnamed {
+            changed |= self.read_tags(lane).await?;
+        }
+        for company in assemble::company_ids(subject, record) {
+            if !subject.companies.contains_key(&company) {
+                changed |= self.read_company(lane, &company).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Reads a contact again. One that is not there keeps its last snapshot: whether it was merged,
+    /// archived or deleted is for a notification or a sweep to say.
+    async fn read_again(&self, lane: Lane, id: &RecordId) -> Result<bool, EngineError> {
+        match self.intercom.contact(lane, id).await {
+            Ok(snapshot) => {
+                self.learn(vec![snapshot]).await?;
+                Ok(true)
+            }
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn read_sublists(
+        &self,
+        lane: Lane,
+        subject: &Subject,
+        tags: Truncated,
+        companies: Truncated,
+    ) -> Result<(), EngineError> {
+        let ids = |snapshots: &[Snapshot]| {
+            let mut ids: Vec<_> =
+                snapshots.iter().map(|snapshot| snapshot.key.id.clone()).collect();
+            ids.sort();
+            ids
+        };
+        let mut full = Sublists::default();
+        let mut found = Vec::new();
+        if tags == Truncated::Yes {
+            let tags = self.intercom.contact_tags(lane, &subject.id).await?;
+            full.tags = Some(ids(&tags));
+            found.extend(tags);
+        }
+        if companies == Truncated::Yes {
+            let companies = self.intercom.contact_companies(lane, &subject.id).await?;
+            full.companies = Some(ids(&companies));
+            found.extend(companies);
+        }
+        self.learn(found).await?;
+        self.store.put_sublists(subject.id.clone(), full).await?;
+        Ok(())
+    }
+
+    /// Reads the names of all tags, at most once in ten minutes. A tag that is not among them is one
+    /// that Intercom does not name.
+    async fn read_tags(&self, lane: Lane) -> Result<bool, EngineError> {
+        let asked_before = self.tags.contains_key(&());
+        let read = async {
+            let tags = self.intercom.tags(lane).await.map_err(EngineError::from)?;
+            let ids: BTreeSet<_> = tags.iter().map(|tag| tag.key.id.clone()).collect();
+            self.learn(tags).await?;
+            Ok::<_, EngineError>(Arc::new(ids))
+        };
+        self.tags.try_get_with((), read).await?;
+        Ok(!asked_before)
+    }
+
+    async fn read_company(&self, lane: Lane, id: &RecordId) -> Result<bool, EngineError> {
+        let read = async {
+            match self.intercom.company(lane, id).await {
+                Ok(snapshot) => {
+                    self.learn(vec![snapshot]).await?;
+                    Ok(true)
+                }
+                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) => Err(EngineError::from(error)),
+            }
+        };
+        Ok(self.companies.try_get_with(id.clone(), read).await?)
+    }
+
+    async fn learn(&self, snapshots: Vec<Snapshot>) -> Result<(), EngineError> {
+        let opt_outs = snapshots.iter().flat_map(suppression::opt_outs_of).collect();
+        self.store.learn(snapshots, opt_outs, self.clock.now()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! From a notification to a durable input: verified bytes in, journal, records, ledger and work in
+//! one step.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::suppression::opt_outs_of;
+use super::{EngineError, Inner};
+use crate::intercom::{self, Notification, Topic, Verified};
+use crate::store::{Acceptance, Arrival, Content, Journalled, Priority};
+
+impl Inner {
+    /// Makes a verified notification durable. What is signed but unusable becomes a dead letter: a
+    /// retry cannot help, and errors would suspend the webhook.
+    pub(crate) async fn accept(&self, verified: Verified) -> Result<Acceptance, EngineError> {
+        let received = self.clock.now();
+        let body = verified.body().clone();
+        let arrival = match verified.parse(received) {
+            Ok(notification) => arrival(notification, body, received),
+            Err(unusable) => Arrival {
+                notification: Some(Journalled {
+                    dedupe_key: format!("unusable:{}", crate::model::Digest::of_bytes(&body)),
+                    topic: "unusable".to_owned(),
+                    body: body.to_vec(),
+                }),
+                received,
+                priority: Priority::Live,
+                content: Content::Unusable { reason: unusable.reason },
+            },
+        };
+        self.take_in(arrival).await
+    }
+
+    /// Makes a notification durable that a trusted caller hands in.
+    ///
+    /// # Errors
+    /// [`HandInError::Unusable`] if the topic is about a contact and `data` holds none.
+    pub(crate) async fn hand_in(
+        &self,
+        topic: &str,
+        data: &Value,
+    ) -> Result<Acceptance, HandInError> {
+        let received = self.clock.now();
+        let notification = intercom::trusted(topic, data, received)?;
+        let body = serde_json::json!({"type": "notification_event", "topic": topic, "data": data})
+            .to_string();
+        Ok(self.take_in(arrival(notification, Bytes::from(body), received)).await?)
+    }
+
+    async fn take_in(&self, arrival: Arrival) -> Result<Acceptance, EngineError> {
+        let acceptance = self.store.accept(arrival).await?;
+        if acceptance == Acceptance::Accepted {
+            self.live_work.notify_one();
+        }
+        Ok(acceptance)
+    }
+}
+
+/// Why something that was handed in was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandInError {
+    /// It says nothing that can be used.
+    #[error(transparent)]
+    Unusable(#[from] intercom::Unusable),
+    /// The engine could not take it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+fn arrival(notification: Notification, body: Bytes, received: crate::model::Timestamp) -> Arrival {
+    let Notification { dedupe_key, topic, topic_name, content, .. } = notification;
+    // Opt-outs have urgent work of their own; deletions go first as a whole.
+    let priority = if topic == Topic::ContactDeleted { Priority::Urgent } else { Priority::Live };
+    let content = match content {
+        intercom::Content::Ping | intercom::Content::Ignored { .. } => Content::Nothing,
+        intercom::Content::Snapshots(snapshots) => {
+            let opt_outs = snapshots.iter().flat_map(opt_outs_of).collect();
+            let mut snapshots = snapshots.into_iter();
+            match snapshots.next() {
+                Some(primary) => Content::Snapshots {
+                    primary: Box::new(primary),
+                    others: snapshots.collect(),
+                    opt_outs,
+                },
+                None => Content::Nothing,
+            }
+        }
+    };
+    let notification = Some(Journalled { dedupe_key, topic: topic_name, body: body.to_vec() });
+    Arrival { notification, received, priority, content }
+}

@@ -1,0 +1,263 @@
+//! The engine: puts Intercom, the rules, the store and Brevo together.
+//!
+//! Inputs become durable in `intake` and `sweep`; `runtime` keeps workers that claim what is dirty
+//! and take each claim through `pipeline`; `read_back` keeps the mirror of Brevo true. Nothing here is
+//! kept in memory that a restart would miss.
+
+mod account;
+mod assemble;
+mod derive;
+mod error;
+mod gate;
+mod hydrate;
+mod identity;
+mod importer;
+mod intake;
+mod lock;
+mod locks;
+mod owner_file;
+mod pipeline;
+mod read_back;
+mod resolve;
+mod runtime;
+mod scripts;
+mod services;
+mod status;
+mod suppression;
+mod sweep;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+pub use error::EngineError;
+pub use intake::HandInError;
+pub use lock::{EngineLock, Holder, LockError};
+pub use owner_file::load_or_make as load_or_make_secret;
+pub use runtime::Schedule;
+use serde_json::Value;
+pub(crate) use services::Services;
+pub use services::rule_environment;
+pub use status::{RateLimits, RulesView, Status};
+pub use sweep::SyncRequest;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::brevo::CallCounts;
+use crate::config::Config;
+use crate::intercom::Verified;
+use crate::model::{Clock, Timestamp};
+use crate::rules::{ReloadOptions, Rules, SourceFile};
+use crate::store::{Acceptance, DeadLetter, DeadLetterQuery, Store, StoreError, Sync};
+
+/// A running engine. Cheap to clone; all clones are the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    tasks: TaskTracker,
+}
+
+/// What the workers share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    config: ArcSwap<Config>,
+    services: ArcSwap<Services>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    rules: Rules,
+    scripts: scripts::Scripts,
+    locks: locks::Locks,
+    gate: gate::Gate,
+    live_work: Notify,
+    bulk_work: Notify,
+    sync_work: Notify,
+    connected: AtomicBool,
+    intercom_problem: Mutex<Option<String>>,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    /// Sets an engine up on a store that this process has locked. It works once [`Engine::start`] is
+    /// called; until then it only accepts.
+    pub async fn open(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EngineError> {
+        let stop = CancellationToken::new();
+        let services = Services::new(&config, &store, &clock, &stop)?;
+        let earlier = store.last_rule_set().await?.map(|set| {
+            set.files.into_iter().map(|(path, text)| SourceFile { path, text }).collect()
+        });
+        let options = ReloadOptions {
+            require_tests: config.scripts.require_tests,
+            earlier,
+            ..ReloadOptions::new(&config.scripts.dir)
+        };
+        let environment = rule_environment(&config);
+        let rules_clock = Arc::clone(&clock);
+        let rules =
+            tokio::task::spawn_blocking(move || Rules::open(options, environment, rules_clock))
+                .await;
+        let rules = rules.map_err(|error| EngineError::Worker(error.to_string()))?;
+        let rules = rules.map_err(|error| EngineError::Worker(error.to_string()))?;
+        let inner = Inner {
+            config: ArcSwap::from_pointee(config),
+            services: ArcSwap::from_pointee(services),
+            store,
+            clock,
+            rules,
+            scripts: scripts::Scripts::start()?,
+            locks: locks::Locks::default(),
+            gate: gate::Gate::default(),
+            live_work: Notify::new(),
+            bulk_work: Notify::new(),
+            sync_work: Notify::new(),
+            connected: AtomicBool::new(false),
+            intercom_problem: Mutex::default(),
+            stop,
+        };
+        Ok(Self { inner: Arc::new(inner), tasks: TaskTracker::new() })
+    }
+
+    /// The configuration that is in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.config.load_full()
+    }
+
+    /// The time, as this engine counts it.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Makes a verified notification durable.
+    pub async fn accept(&self, verified: Verified) -> Result<Acceptance, EngineError> {
+        self.inner.accept(verified).await
+    }
+
+    /// Makes a notification durable that a trusted caller hands in.
+    pub async fn hand_in(&self, topic: &str, data: &Value) -> Result<Acceptance, HandInError> {
+        self.inner.hand_in(topic, data).await
+    }
+
+    /// Queues a sync.
+    pub async fn request_sync(&self, request: SyncRequest) -> Result<Sync, EngineError> {
+        self.inner.request_sync(request).await
+    }
+
+    /// Finds a sync.
+    pub async fn sync(&self, id: &str) -> Result<Option<Sync>, EngineError> {
+        Ok(self.inner.store.sync(id.to_owned()).await?)
+    }
+
+    /// The engine's figures.
+    pub async fn status(&self) -> Result<Status, EngineError> {
+        self.inner.status().await
+    }
+
+    /// The live rules, and what keeps newer ones from being live.
+    pub fn rules(&self) -> RulesView {
+        self.inner.rules_view()
+    }
+
+    /// The files of the live rules, by path.
+    pub fn rule_files(&self) -> Vec<String> {
+        let current = self.inner.rules.current();
+        current.iter().flat_map(|rules| rules.files()).map(|file| file.path.clone()).collect()
+    }
+
+    /// What does not work as it should, a sentence each.
+    pub fn degraded(&self) -> Vec<String> {
+        self.inner.degraded()
+    }
+
+    /// Proves that a webhook can be made durable now.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.inner.store.probe().await
+    }
+
+    /// Lists dead letters, newest first.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, EngineError> {
+        Ok(self.inner.store.dead_letters(limit).await?)
+    }
+
+    /// Finds one dead letter.
+    pub async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, EngineError> {
+        Ok(self.inner.store.dead_letter(id).await?)
+    }
+
+    /// Makes dead letters due again; answers how many.
+    pub async fn retry_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, EngineError> {
+        let retried = self.inner.store.retry_dead_letters(query, self.now()).await?;
+        self.inner.live_work.notify_one();
+        Ok(retried)
+    }
+
+    /// Drops dead letters, which counts them as skipped; answers how many.
+    pub async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, EngineError> {
+        Ok(self.inner.store.drop_dead_letters(query).await?)
+    }
+
+    /// Calls made to Brevo since the start.
+    pub fn brevo_calls(&self) -> CallCounts {
+        self.inner.services.load().brevo.calls()
+    }
+
+    /// Puts another configuration in force: rules, clients and schedules follow; what has to stay as
+    /// it was until a restart (addresses, store) stays.
+    pub fn reconfigure(&self, config: Config) -> Result<(), EngineError> {
+        let inner = &self.inner;
+        let services = Services::new(&config, &inner.store, &inner.clock, &inner.stop)?;
+        inner.rules.set_environment(rule_environment(&config));
+        inner.services.store(Arc::new(services));
+        inner.config.store(Arc::new(config));
+        inner.gate.open();
+        inner.live_work.notify_one();
+        inner.bulk_work.notify_one();
+        inner.sync_work.notify_one();
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+        if connected {
+            *self.problem() = None;
+        }
+    }
+
+    fn intercom_problem(&self) -> Option<String> {
+        self.problem().clone()
+    }
+
+    /// Remembers a failure that is nobody's record's, for `status` and for the gate.
+    fn note(&self, error: &EngineError) {
+        match error {
+            EngineError::Shared(inner) => self.note(inner),
+            EngineError::Brevo(error) => self.gate.note(error),
+            EngineError::Intercom(error) => {
+                self.connected.store(false, Ordering::Relaxed);
+                let text = format!("intercom cannot be read: {error}");
+                let mut problem = self.problem();
+                if problem.as_ref() != Some(&text) {
+                    tracing::warn!("{text}");
+                }
+                *problem = Some(text);
+            }
+            EngineError::Store(error) => tracing::error!("{error}"),
+            EngineError::Worker(_) | EngineError::Unconfigured(_) => tracing::warn!("{error}"),
+            EngineError::Stopping => {}
+        }
+    }
+
+    fn problem(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.intercom_problem.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,569 @@
+//! One record's journey, from claim to settled: load, complete, decide, compare, refresh, write,
+//! settle. A station that fails as a whole gives its claims back; what concerns one record ends that
+//! record's journey only.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::derive::{self, Footing, Journey, Planned, Station};
+use super::locks::{Held, LockKey};
+use super::writer::{self, Fate, Writer};
+use super::{EngineError, Inner, Services, resolve};
+use crate::brevo::{BrevoError, ErrorKind, Identifier};
+use crate::http::{Backoff, Lane, random_fraction};
+use crate::model::{BrevoContact, Email, RecordId};
+use crate::store::{
+    Cause, Claim, Ending, MirrorEntry, MirrorWrite, Outcome, Priority, Settlement, Subject,
+    SubjectQuery, Task, WorkKey,
+};
+
+/// How many contacts are derived at a time; bounds memory.
+const CHUNK: usize = 500;
+/// Up to this many contacts are asked for one by one before they are written; more by one read-back.
+const FEW: usize = 2;
+/// How many contacts of a company are made dirty at a time.
+const FAN_OUT: usize = 500;
+/// How long something may fail before it is given up, in seconds.
+const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
+
+/// One round of work: some claims and everything that they need.
+pub(crate) struct Round<'a> {
+    engine: &'a Inner,
+    services: Arc<Services>,
+    lane: Lane,
+    /// Claims whose end is not settled yet.
+    open: HashMap<WorkKey, Claim>,
+}
+
+/// Works on claims until each of them is settled.
+pub(crate) async fn work(engine: &Inner, claims: Vec<Claim>, lane: Lane) {
+    let open = claims.iter().map(|claim| (claim.key.clone(), claim.clone())).collect();
+    let mut round = Round { engine, services: engine.services.load_full(), lane, open };
+    if let Err(error) = round.run(claims).await {
+        round.give_back(&error).await;
+    }
+}
+
+impl Round<'_> {
+    async fn run(&mut self, claims: Vec<Claim>) -> Result<(), EngineError> {
+        let (opt_outs, rest): (Vec<_>, Vec<_>) =
+            claims.into_iter().partition(|claim| claim.key.task == Task::OptOut);
+        let (companies, contacts): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|claim| claim.key.task == Task::Company);
+        for claim in opt_outs {
+            self.opt_out(claim).await?;
+        }
+        for claim in companies {
+            self.fan_out(claim).await?;
+        }
+        if contacts.is_empty() {
+            return Ok(());
+        }
+        let planned = self.derive(contacts).await?;
+        let planned = self.refresh(planned).await?;
+        self.write(planned).await
+    }
+
+    /// Blacklists a contact. It asks no rule and waits for no sweep, so that it works while the rules
+    /// are broken, while an import runs, and while everything else waits.
+    async fn opt_out(&mut self, claim: Claim) -> Result<(), EngineError> {
+        let [subject] = &self.subjects(vec![claim.key.id.clone().into()]).await?[..] else {
+            return Ok(());
+        };
+        let (email, sms) = (subject.email_suppressed, subject.sms_suppressed);
+        let mut mirror = Vec::new();
+        for identifier in opt_out_targets(subject) {
+            let write = writer::opt_out_write(email, sms);
+            match self.services.brevo.update(Lane::Urgent, &identifier, &write).await {
+                Ok(()) => {
+                    self.engine.gate.open();
+                    mirror.extend(blacklisted(subject, &identifier, email, sms));
+                }
+                // Nobody to blacklist: the ledger sees to it that a later creation carries the flag.
+                Err(BrevoError::NotFound { .. }) => {}
+                Err(error) if error.kind() == ErrorKind::Permanent => {
+                    let cause =
+                        Cause { kind: "refused", message: error.to_string(), ..Cause::default() };
+                    return self.settle(vec![Settlement::new(claim, Ending::Dead(cause))]).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let ending = Ending::Done { outcome: Outcome::Applied, due_again: None };
+        self.settle(vec![Settlement { mirror, ..Settlement::new(claim, ending) }]).await
+    }
+
+    /// Makes the contacts of a company dirty, a batch at a time.
+    async fn fan_out(&mut self, claim: Claim) -> Result<(), EngineError> {
+        let store = &self.engine.store;
+        let contacts =
+            store.company_contacts(claim.key.id.clone(), claim.cursor.clone(), FAN_OUT).await?;
+        let now = self.engine.clock.now();
+        let is_last = contacts.len() < FAN_OUT;
+        let cursor = contacts.last().map(ToString::to_string);
+        store.rederive(contacts, Priority::Bulk, now).await?;
+        let ending = if is_last {
+            Ending::Done { outcome: Outcome::Ignored, due_again: None }
+        } else {
+            Ending::Retry { at: now, cursor, counts: false }
+        };
+        self.settle(vec![Settlement::new(claim, ending)]).await
+    }
+
+    /// Takes claims as far as the difference; what needs no call is settled here.
+    async fn derive(&mut self, claims: Vec<Claim>) -> Result<Vec<Planned>, EngineError> {
+        let Some(rules) = self.engine.rules.current() else {
+            return Err(EngineError::Unconfigured(
+                "no rule set is live: derivation waits for one that loads".to_owned(),
+            ));
+        };
+        let footing = Footing {
+            config: self.engine.config.load_full(),
+            rules,
+            as_of: self.engine.clock.now(),
+        };
+        let mut planned = Vec::new();
+        for chunk in claims.chunks(CHUNK) {
+            let journeys = self.load(chunk).await?;
+            planned.extend(self.derive_chunk(&footing, journeys).await?);
+        }
+        Ok(planned)
+    }
+
+    async fn derive_chunk(
+        &mut self,
+        footing: &Footing,
+        journeys: Vec<Journey>,
+    ) -> Result<Vec<Planned>, EngineError> {
+        let mut sorted = Sorted::default();
+        sorted.take(self.decide(footing, journeys).await?);
+        if !sorted.elsewhere.is_empty() {
+            let journeys = self.load_elsewhere(std::mem::take(&mut sorted.elsewhere)).await?;
+            sorted.take(self.decide(footing, journeys).await?);
+        }
+        let Sorted { mut endings, decided, elsewhere } = sorted;
+        endings.extend(elsewhere.into_iter().map(|(journey, _)| undecided(journey)));
+        let mut wanted = super::account::Wanted::default();
+        for one in &decided {
+            if let derive::Wish::Rules(decision) = &one.wish {
+                resolve::collect_wanted(&footing.config, decision, &mut wanted);
+            }
+        }
+        let mut planned = Vec::new();
+        if !decided.is_empty() {
+            let account = self.services.account.ensure(self.lane, &footing.config, &wanted).await?;
+            for one in decided {
+                let owner = one.owner.clone();
+                let mut left_out = Vec::new();
+                match derive::compare(&footing.config, &account, one, &mut left_out) {
+                    Ok(one) => planned.push(one),
+                    Err(settlement) => endings.push(*settlement),
+                }
+                report(&owner, &left_out);
+            }
+        }
+        self.settle(endings).await?;
+        Ok(planned)
+    }
+
+    /// Loads what derivations need, and fetches what is missing.
+    async fn load(&self, claims: &[Claim]) -> Result<Vec<Journey>, EngineError> {
+        let queries = claims.iter().map(|claim| claim.key.id.clone().into()).collect();
+        let subjects = self.subjects(queries).await?;
+        let reads: Vec<(Subject, bool)> = subjects
+            .into_iter()
+            .zip(claims)
+            .map(|(subject, claim)| (subject, claim.needs_read))
+            .collect();
+        let mut changed = BTreeSet::new();
+        if let Some(hydrator) = &self.services.hydrator {
+            // A sub-list that was read names tags and companies that may have to be read, too.
+            changed.extend(hydrator.complete(self.lane, &reads).await?);
+            if !changed.is_empty() {
+                let again = self
+                    .subjects(changed.iter().cloned().map(SubjectQuery::from).collect())
+                    .await?;
+                let again: Vec<_> = again.into_iter().map(|subject| (subject, false)).collect();
+                hydrator.complete(self.lane, &again).await?;
+            }
+        }
+        let mut subjects: HashMap<RecordId, Subject> =
+            reads.into_iter().map(|(subject, _)| (subject.id.clone(), subject)).collect();
+        let reloaded = self.subjects(changed.into_iter().map(SubjectQuery::from).collect()).await?;
+        subjects.extend(reloaded.into_iter().map(|subject| (subject.id.clone(), subject)));
+        let journeys = claims.iter().filter_map(|claim| {
+            Some(Journey { claim: claim.clone(), subject: subjects.remove(&claim.key.id)? })
+        });
+        Ok(journeys.collect())
+    }
+
+    async fn load_elsewhere(
+        &self,
+        journeys: Vec<(Journey, Email)>,
+    ) -> Result<Vec<Journey>, EngineError> {
+        let queries = journeys
+            .iter()
+            .map(|(journey, address)| SubjectQuery {
+                id: journey.subject.id.clone(),
+                address: Some(address.clone()),
+            })
+            .collect();
+        let subjects = self.subjects(queries).await?;
+        Ok(journeys
+            .into_iter()
+            .zip(subjects)
+            .map(|((journey, _), subject)| Journey { claim: journey.claim, subject })
+            .collect())
+    }
+
+    /// Loads subjects, with everything known of Brevo's contacts that they concern.
+    async fn subjects(&self, queries: Vec<SubjectQuery>) -> Result<Vec<Subject>, EngineError> {
+        if queries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let subjects = self.engine.store.subjects(queries.clone()).await?;
+        let entries =
+            subjects.iter().flat_map(|subject| [&subject.owned, &subject.at_address]).flatten();
+        let outlines: Vec<i64> = entries
+            .filter_map(|entry| match entry {
+                MirrorEntry::Outline { id, .. } => Some(*id),
+                MirrorEntry::Full(_) => None,
+            })
+            .collect();
+        if outlines.is_empty() {
+            return Ok(subjects);
+        }
+        self.services.read_back.details(self.lane, &outlines).await?;
+        Ok(self.engine.store.subjects(queries).await?)
+    }
+
+    /// Runs the rules on the script threads. What was being worked on when the process died is run
+    /// alone, each time with a durable note, so that it cannot take others with it twice.
+    async fn decide(
+        &self,
+        footing: &Footing,
+        journeys: Vec<Journey>,
+    ) -> Result<Vec<Station>, EngineError> {
+        let (suspects, clean): (Vec<_>, Vec<_>) =
+            journeys.into_iter().partition(|journey| journey.claim.is_suspect);
+        let mut stations = self.engine.scripts.decide(footing.clone(), clean).await?;
+        let mut survived = None;
+        for suspect in suspects {
+            let key = suspect.claim.key.clone();
+            self.engine.store.evaluate_alone(survived.replace(key.clone()), Some(key)).await?;
+            stations.extend(self.engine.scripts.decide(footing.clone(), vec![suspect]).await?);
+        }
+        if survived.is_some() {
+            self.engine.store.evaluate_alone(survived, None).await?;
+        }
+        Ok(stations)
+    }
+
+    /// Asks Brevo for what must not be missed before people are created, put on lists or moved: an
+    /// opt-out, or a contact that somebody else made. What is not as mirrored is derived again.
+    async fn refresh(&mut self, planned: Vec<Planned>) -> Result<Vec<Planned>, EngineError> {
+        let (to_ask, mut fresh): (Vec<_>, Vec<_>) =
+            planned.into_iter().partition(Planned::needs_fresh_mirror);
+        if to_ask.is_empty() {
+            return Ok(fresh);
+        }
+        let moved = if to_ask.len() <= FEW {
+            self.ask_each(&to_ask).await?
+        } else {
+            self.ask_for_changes(&to_ask).await?
+        };
+        let mut again = Vec::new();
+        for (one, moved) in to_ask.into_iter().zip(moved) {
+            if moved {
+                again.push(one.claim);
+            } else {
+                fresh.push(one);
+            }
+        }
+        if !again.is_empty() {
+            fresh.extend(self.derive(again).await?);
+        }
+        Ok(fresh)
+    }
+
+    async fn ask_each(&self, planned: &[Planned]) -> Result<Vec<bool>, EngineError> {
+        let mut moved = Vec::new();
+        for one in planned {
+            let known = one.current.as_ref().map(|mirrored| &mirrored.contact);
+            let mut found = match known {
+                Some(contact) => self.services.read_back.by_id(self.lane, contact.id).await?,
+                None => None,
+            };
+            let mut has_moved = found.as_ref() != known;
+            if let Some(address) = &one.change.email {
+                found = self.services.read_back.by_address(self.lane, address).await?;
+                has_moved |= found.is_some();
+            }
+            moved.push(has_moved);
+        }
+        Ok(moved)
+    }
+
+    async fn ask_for_changes(&self, planned: &[Planned]) -> Result<Vec<bool>, EngineError> {
+        let changes = self.services.read_back.changes(self.lane).await?;
+        let by_id: BTreeMap<i64, &BrevoContact> =
+            changes.iter().map(|contact| (contact.id, contact)).collect();
+        let addresses: BTreeSet<&Email> =
+            changes.iter().filter_map(|contact| contact.email.as_ref()).collect();
+        let has_moved = |one: &Planned| {
+            let is_taken = one.change.email.as_ref().is_some_and(|email| addresses.contains(email));
+            let known = one.current.as_ref().map(|mirrored| &mirrored.contact);
+            is_taken
+                || known
+                    .is_some_and(|known| by_id.get(&known.id).is_some_and(|found| *found != known))
+        };
+        Ok(planned.iter().map(has_moved).collect())
+    }
+
+    /// Writes what is planned and settles it. Who is being worked on elsewhere waits for its turn.
+    async fn write(&mut self, planned: Vec<Planned>) -> Result<(), EngineError> {
+        let mut held = Vec::new();
+        let mut mine = Vec::new();
+        let mut later = Vec::new();
+        for one in planned {
+            match self.hold(&one) {
+                Some(lock) => {
+                    held.push(lock);
+                    mine.push(one);
+                }
+                None => later.push(one),
+            }
+        }
+        let fates = self.writer().write(&mine).await;
+        let now = self.engine.clock.now();
+        let mut endings: Vec<Settlement> = later
+            .into_iter()
+            .map(|one| {
+                Settlement::new(
+                    one.claim,
+                    Ending::Retry { at: now.plus(1), cursor: None, counts: false },
+                )
+            })
+            .collect();
+        endings.extend(mine.into_iter().zip(fates).map(|(one, fate)| self.ending(one, fate)));
+        self.settle(endings).await?;
+        drop(held);
+        Ok(())
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        let contacts_per_second = self.services.contacts_per_second(self.lane);
+        Writer {
+            brevo: &self.services.brevo,
+            intercom: self.services.intercom.as_ref(),
+            account: &self.services.account,
+            importer: &self.services.importer,
+            gate: &self.engine.gate,
+            sync_list: &self.services.sync_list,
+            lane: self.lane,
+            contacts_per_second,
+        }
+    }
+
+    fn hold(&self, planned: &Planned) -> Option<Held> {
+        let former = planned.release.as_ref().map(|(former, _)| &former.contact);
+        let current = planned.current.as_ref().map(|mirrored| &mirrored.contact);
+        let contacts = current.into_iter().chain(former);
+        let mut keys: Vec<LockKey> = contacts
+            .flat_map(|contact| {
+                let address = contact.email.clone().map(LockKey::Address);
+                [Some(LockKey::Contact(contact.id)), address]
+            })
+            .flatten()
+            .collect();
+        keys.extend(planned.change.email.clone().map(LockKey::Address));
+        self.engine.locks.try_hold(keys)
+    }
+
+    /// How a journey ends, by the fate of what was written.
+    fn ending(&self, planned: Planned, fate: Fate) -> Settlement {
+        let now = self.engine.clock.now();
+        let due_again = planned.due_again();
+        let ending = match &fate {
+            Fate::Written(..) | Fate::Deleted => {
+                Ending::Done { outcome: Outcome::Applied, due_again }
+            }
+            Fate::Stale => self.again(&planned.claim),
+            Fate::Refused(error) => Ending::Dead(self.cause(&planned, error)),
+            Fate::Later(error) => self.retry(&planned.claim, error),
+        };
+        let mut settlement = Settlement::new(planned.claim.clone(), ending);
+        match fate {
+            Fate::Written(contact, applied) => {
+                if let Some((former, change)) = &planned.release {
+                    let contact = former.contact.clone().after(change);
+                    let applied = crate::model::Applied {
+                        created: former.applied.created,
+                        ..Default::default()
+                    };
+                    let former =
+                        crate::model::Mirrored { contact, applied, owner: None, read_at: now };
+                    settlement.mirror.push(MirrorWrite::Put(Box::new(former)));
+                }
+                let mirrored = writer::mirrored(&planned, *contact, applied, now);
+                settlement.mirror.push(MirrorWrite::Put(Box::new(mirrored)));
+            }
+            Fate::Deleted => {
+                settlement.mirror.extend(
+                    planned.current.as_ref().map(|m| MirrorWrite::Forget { id: m.contact.id }),
+                );
+            }
+            Fate::Stale | Fate::Refused(_) | Fate::Later(_) => {}
+        }
+        settlement.decision = planned.decision;
+        settlement
+    }
+
+    fn cause(&self, planned: &Planned, error: &BrevoError) -> Cause {
+        tracing::warn!(contact.id = %planned.owner, "brevo refuses a write; the record is a dead letter: {error}");
+        Cause {
+            kind: "refused",
+            message: error.to_string(),
+            origin: planned
+                .decision
+                .as_ref()
+                .and_then(|d| d.email.as_ref())
+                .map(|email| email.origin.to_string()),
+            response: Some(error.to_string()),
+            rule_set: planned.decision.as_ref().map(|decision| decision.rule_set.to_string()),
+        }
+    }
+
+    /// What was known turned out to be stale: the first time it is derived again at once, then less
+    /// and less often, lest two sides that never agree keep the engine busy.
+    fn again(&self, claim: &Claim) -> Ending {
+        let wait = match claim.attempts {
+            0 | 1 => 0,
+            attempts => Backoff::default().delay(attempts, None, random_fraction()).as_secs(),
+        };
+        let at = self.engine.clock.now().plus(wait.cast_signed());
+        Ending::Retry { at, cursor: None, counts: true }
+    }
+
+    /// A failure that may pass. It counts for the record only while the service works for others.
+    fn retry(&self, claim: &Claim, error: &EngineError) -> Ending {
+        let now = self.engine.clock.now();
+        let counts = self.engine.gate.reason().is_none();
+        if let Some(since) = claim.failing_since.filter(|_| counts)
+            && now.seconds() - since.seconds() > GIVE_UP_AFTER_SECONDS
+        {
+            let message = format!("it failed for a day: {error}");
+            return Ending::Dead(Cause { kind: "expired", message, ..Cause::default() });
+        }
+        let wait = Backoff::default().delay(claim.attempts, None, random_fraction());
+        let at = now.plus(wait.as_secs().max(1).cast_signed());
+        Ending::Retry { at, cursor: None, counts }
+    }
+
+    async fn settle(&mut self, endings: Vec<Settlement>) -> Result<(), EngineError> {
+        if endings.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<WorkKey> =
+            endings.iter().map(|settlement| settlement.claim.key.clone()).collect();
+        self.engine.store.settle(endings, self.engine.clock.now()).await?;
+        for key in keys {
+            self.open.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Gives claims back that a failure of the whole round left open.
+    async fn give_back(&mut self, error: &EngineError) {
+        self.engine.note(error);
+        let now = self.engine.clock.now();
+        let claims: Vec<Claim> = self.open.drain().map(|(_, claim)| claim).collect();
+        let endings = claims
+            .into_iter()
+            .map(|claim| {
+                let wait = Backoff::default().delay(claim.attempts, None, random_fraction());
+                let at = now.plus(wait.as_secs().max(1).cast_signed());
+                let cursor = claim.cursor.clone();
+                Settlement::new(claim, Ending::Retry { at, cursor, counts: false })
+            })
+            .collect();
+        if let Err(error) = self.engine.store.settle(endings, now).await {
+            // The claims are freed at the next start at the latest.
+            tracing::error!("claims cannot be given back: {error}");
+        }
+    }
+}
+
+/// Stations by what comes next.
+#[derive(Debug, Default)]
+struct Sorted {
+    endings: Vec<Settlement>,
+    decided: Vec<derive::Decided>,
+    elsewhere: Vec<(Journey, Email)>,
+}
+
+impl Sorted {
+    fn take(&mut self, stations: Vec<Station>) {
+        for station in stations {
+            match station {
+                Station::Ended(settlement) => self.endings.push(*settlement),
+                Station::Decided(one) => self.decided.push(*one),
+                Station::Elsewhere(journey, address) => self.elsewhere.push((*journey, address)),
+            }
+        }
+    }
+}
+
+/// Which of Brevo's contacts an opt-out concerns: the one that stands for the record, and the one
+/// with the address. One that the mirror lacks is tried by its address.
+fn opt_out_targets(subject: &Subject) -> Vec<Identifier> {
+    let known: BTreeSet<i64> =
+        subject.owned.iter().chain(&subject.at_address).map(MirrorEntry::id).collect();
+    if known.is_empty() {
+        return subject.address.iter().cloned().map(Identifier::Email).collect();
+    }
+    known.into_iter().map(Identifier::Id).collect()
+}
+
+fn blacklisted(
+    subject: &Subject,
+    identifier: &Identifier,
+    email: bool,
+    sms: bool,
+) -> Option<MirrorWrite> {
+    let Identifier::Id(id) = identifier else {
+        return None;
+    };
+    let entries = subject.owned.iter().chain(&subject.at_address);
+    let mirrored = entries.filter(|entry| entry.id() == *id).find_map(|entry| match entry {
+        MirrorEntry::Full(mirrored) => Some(mirrored),
+        MirrorEntry::Outline { .. } => None,
+    })?;
+    let mut mirrored = mirrored.clone();
+    mirrored.contact.email_blacklisted |= email;
+    mirrored.contact.sms_blacklisted |= sms;
+    Some(MirrorWrite::Put(mirrored))
+}
+
+fn undecided(journey: Journey) -> Settlement {
+    let cause = Cause {
+        kind: "identity",
+        message: "the rules chose another address each time they were asked for this record"
+            .to_owned(),
+        ..Cause::default()
+    };
+    Settlement::new(journey.claim, Ending::Dead(cause))
+}
+
+fn report(owner: &RecordId, left_out: &[resolve::LeftOut]) {
+    for one in left_out {
+        metrics::counter!("tajo_values_left_out_total").increment(1);
+        tracing::warn!(
+            contact.id = %owner,
+            attribute.name = %one.attribute,
+            origin = one.origin,
+            "a value was left out, the rest is written: {}",
+            one.reason
+        );
+    }
+}

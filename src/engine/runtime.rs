@@ -1,0 +1,415 @@
+//! The engine's workers: started, woken, and stopped in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Engine, EngineError, Inner, SyncRequest, pipeline};
+use crate::config::OnChange;
+use crate::http::{Backoff, Lane, random_fraction};
+use crate::model::Timestamp;
+use crate::rules::SourceFile;
+use crate::store::{Priority, RuleSetEntry, Sync, SyncKind, SyncState};
+
+/// Workers of the live lane: one contact that hangs must not keep the others waiting.
+const LIVE_WORKERS: usize = 4;
+/// How many keys a live worker claims at a time.
+const LIVE_CLAIM: usize = 16;
+/// How many keys a round of the bulk lane claims.
+const BULK_CLAIM: usize = 10_000;
+/// From how many waiting keys on the bulk lane helps the live lane out.
+const LIVE_BACKLOG: u64 = 200;
+/// The longest that a worker waits before it looks for work by itself.
+const LOOK: Duration = Duration::from_secs(30);
+/// How often what is older than the retention is removed.
+const PRUNE: Duration = Duration::from_secs(3_600);
+/// How often the whole of Brevo is read back.
+const FULL_READ_BACK_SECONDS: i64 = 24 * 3_600;
+/// How long the workers may take to end what they are doing.
+const STOP: Duration = Duration::from_secs(15);
+
+/// Which sweeps and read-backs an engine makes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// As configured: the engine is a service.
+    AsConfigured,
+    /// None: the engine runs for one command.
+    None,
+}
+
+impl Engine {
+    /// Starts the workers.
+    pub fn start(&self, schedule: Schedule) {
+        let inner = &self.inner;
+        let keep_rules = keep_rules(Arc::clone(inner));
+        self.tasks.spawn(keep_rules);
+        let (engine, tasks) = (self.clone(), self.tasks.clone());
+        self.tasks.spawn(async move {
+            if engine.inner.prepare().await.is_err() {
+                return;
+            }
+            for _ in 0..LIVE_WORKERS {
+                tasks.spawn(live(Arc::clone(&engine.inner)));
+            }
+            tasks.spawn(bulk(Arc::clone(&engine.inner)));
+        });
+        self.tasks.spawn(syncs(Arc::clone(inner)));
+        if schedule == Schedule::AsConfigured {
+            self.tasks.spawn(sweeps(Arc::clone(inner)));
+            self.tasks.spawn(read_backs(Arc::clone(inner)));
+            self.tasks.spawn(prune(Arc::clone(inner)));
+        }
+    }
+
+    /// Stops in order: no new claims, what is under way ends, the store writes what waits and closes.
+    /// What does not end in time is done again at the next start.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some calls did not end in time; they are made again at the next start");
+        }
+        self.inner.store.close().await;
+    }
+
+    /// Waits until nothing is due and no sync runs.
+    pub async fn drained(&self) -> Result<(), EngineError> {
+        loop {
+            let counts = self.inner.store.counts(self.now()).await?;
+            let is_syncing =
+                self.inner.store.syncs(50).await?.iter().any(|sync| !sync.state.is_over());
+            // A record that waits for its next try is not done.
+            if counts.work == 0 && counts.records.pending == 0 && !is_syncing {
+                return Ok(());
+            }
+            if self.inner.wait(Duration::from_millis(100)).await.is_err() {
+                return Err(EngineError::Stopping);
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What must be known before the first write: what became of imports that were under way when the
+    /// last process ended, and what Brevo holds.
+    async fn prepare(&self) -> Result<(), EngineError> {
+        let mut attempt = 0;
+        loop {
+            let services = self.services.load_full();
+            let result = async {
+                services.importer.recover(Lane::Live).await?;
+                if !services.read_back.is_complete().await? {
+                    let contacts = services.read_back.full(Lane::Live).await?;
+                    tracing::info!(contacts, "read what brevo holds");
+                }
+                Ok::<_, EngineError>(())
+            };
+            let Err(error) = result.await else {
+                self.gate.open();
+                return Ok(());
+            };
+            self.note(&error);
+            attempt += 1;
+            self.wait(Backoff::default().delay(attempt, None, random_fraction())).await?;
+        }
+    }
+
+    /// Waits; an error if the engine stops.
+    async fn wait(&self, duration: Duration) -> Result<(), EngineError> {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => Ok(()),
+            () = self.stop.cancelled() => Err(EngineError::Stopping),
+        }
+    }
+
+    /// Waits until there may be work: somebody says so, a key becomes due, or it is time to look.
+    async fn wait_for_work(
+        &self,
+        wake: &Notify,
+        priorities: &[Priority],
+    ) -> Result<(), EngineError> {
+        let due = self.store.next_due(priorities).await?;
+        let now = self.clock.now();
+        let until_due = due.map(|due| {
+            Duration::from_secs(due.seconds().saturating_sub(now.seconds()).max(1).unsigned_abs())
+        });
+        let wait = until_due.unwrap_or(LOOK).min(LOOK);
+        tokio::select! {
+            () = wake.notified() => Ok(()),
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.stop.cancelled() => Err(EngineError::Stopping),
+        }
+    }
+
+    /// Waits while Brevo as a whole cannot be written to.
+    async fn wait_for_gate(&self) -> Result<(), EngineError> {
+        while let Some(wait) = self.gate.wait() {
+            self.wait(wait).await?;
+        }
+        if self.stop.is_cancelled() { Err(EngineError::Stopping) } else { Ok(()) }
+    }
+
+    /// Waits while there is no rule set. Opt-outs go on meanwhile.
+    fn claimable(&self, priorities: &'static [Priority]) -> &'static [Priority] {
+        if self.rules.current().is_some() { priorities } else { &[] }
+    }
+}
+
+/// A worker of the live lane.
+async fn live(engine: Arc<Inner>) {
+    while let Ok(found) = live_round(&engine).await {
+        if !found
+            && engine
+                .wait_for_work(&engine.live_work, &[Priority::Urgent, Priority::Live])
+                .await
+                .is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn live_round(engine: &Inner) -> Result<bool, EngineError> {
+    engine.wait_for_gate().await?;
+    let priorities: &[Priority] = if engine.rules.current().is_some() {
+        &[Priority::Urgent, Priority::Live]
+    } else {
+        &[Priority::Urgent]
+    };
+    let claims = match engine.store.claim(priorities, LIVE_CLAIM, engine.clock.now()).await {
+        Ok(claims) => claims,
+        Err(error) => {
+            engine.note(&error.into());
+            engine.wait(Duration::from_secs(1)).await?;
+            return Ok(false);
+        }
+    };
+    if claims.is_empty() {
+        return Ok(false);
+    }
+    // One wake may stand for several keys: let another worker look, too.
+    engine.live_work.notify_one();
+    pipeline::work(engine, claims, Lane::Live).await;
+    Ok(true)
+}
+
+/// The worker of the bulk lane. It takes what sweeps and new rules made dirty and, when more waits
+/// in the live lane than single calls can serve, that as well.
+async fn bulk(engine: Arc<Inner>) {
+    while let Ok(found) = bulk_round(&engine).await {
+        if !found && engine.wait_for_work(&engine.bulk_work, &[Priority::Bulk]).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn bulk_round(engine: &Inner) -> Result<bool, EngineError> {
+    engine.wait_for_gate().await?;
+    let claimed = async {
+        let waiting = engine.store.waiting(Priority::Live, engine.clock.now()).await?;
+        let priorities: &'static [Priority] = if waiting > LIVE_BACKLOG {
+            &[Priority::Live, Priority::Bulk]
+        } else {
+            &[Priority::Bulk]
+        };
+        engine.store.claim(engine.claimable(priorities), BULK_CLAIM, engine.clock.now()).await
+    };
+    match claimed.await {
+        Ok(claims) if claims.is_empty() => Ok(false),
+        Ok(claims) => {
+            pipeline::work(engine, claims, Lane::Bulk).await;
+            Ok(true)
+        }
+        Err(error) => {
+            engine.note(&error.into());
+            engine.wait(Duration::from_secs(1)).await?;
+            Ok(false)
+        }
+    }
+}
+
+/// Runs syncs, one at a time, those first that a restart interrupted.
+async fn syncs(engine: Arc<Inner>) {
+    loop {
+        let next = match engine.store.syncs(200).await {
+            Ok(syncs) => next_sync(syncs),
+            Err(error) => {
+                engine.note(&error.into());
+                None
+            }
+        };
+        let waited = match next {
+            Some(sync) => match engine.run_sync(sync).await {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    engine.note(&error);
+                    engine.wait(Duration::from_secs(1)).await
+                }
+            },
+            None => tokio::select! {
+                () = engine.sync_work.notified() => Ok(()),
+                () = tokio::time::sleep(LOOK) => Ok(()),
+                () = engine.stop.cancelled() => Err(EngineError::Stopping),
+            },
+        };
+        if waited.is_err() || engine.stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+fn next_sync(newest_first: Vec<Sync>) -> Option<Sync> {
+    let mut open: Vec<Sync> =
+        newest_first.into_iter().filter(|sync| !sync.state.is_over()).collect();
+    open.reverse();
+    let running = open.iter().position(|sync| sync.state == SyncState::Running);
+    let index = running.unwrap_or(0);
+    if index < open.len() { Some(open.swap_remove(index)) } else { None }
+}
+
+/// Requests the sweeps that the configuration asks for, the first ones at start.
+async fn sweeps(engine: Arc<Inner>) {
+    let mut last: BTreeMap<&str, Instant> = BTreeMap::new();
+    loop {
+        let config = engine.config.load_full();
+        let now = Instant::now();
+        let mut next = now + LOOK;
+        // A full sweep is an incremental one as well.
+        for (name, kind, every) in [
+            ("full", SyncKind::Full, config.intercom.full_sync_every),
+            ("incremental", SyncKind::Incremental, config.intercom.sync_every),
+        ] {
+            let Some(every) = every.filter(|_| config.intercom.enabled) else {
+                continue;
+            };
+            let due = last.get(name).map_or(now, |at| *at + every);
+            if due > now {
+                next = next.min(due);
+                continue;
+            }
+            if let Err(error) =
+                engine.request_sync(SyncRequest { kind, resources: Vec::new(), since: None }).await
+            {
+                engine.note(&error);
+                continue;
+            }
+            last.insert(name, now);
+            if kind == SyncKind::Full {
+                last.insert("incremental", now);
+            }
+            next = next.min(now + every);
+        }
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = engine.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Reads Brevo back: what changed as often as configured, everything once a day.
+async fn read_backs(engine: Arc<Inner>) {
+    let mut last_full = engine.clock.now();
+    loop {
+        let every = engine.config.load().brevo.read_back_every;
+        if engine.wait(every.unwrap_or(LOOK)).await.is_err() {
+            return;
+        }
+        if every.is_none() || engine.gate.wait().is_some() {
+            continue;
+        }
+        let now: Timestamp = engine.clock.now();
+        let read_back = engine.services.load_full().read_back.clone();
+        let is_full = now.seconds() - last_full.seconds() >= FULL_READ_BACK_SECONDS;
+        let result = if is_full {
+            read_back.full(Lane::Bulk).await.map(|_| ())
+        } else {
+            read_back.changes(Lane::Bulk).await.map(|_| ())
+        };
+        match result {
+            Ok(()) if is_full => last_full = now,
+            Ok(()) => {}
+            Err(error) => engine.note(&error),
+        }
+        engine.bulk_work.notify_one();
+    }
+}
+
+async fn prune(engine: Arc<Inner>) {
+    loop {
+        let retention = engine.config.load().store.retention.as_secs().cast_signed();
+        match engine.store.prune(engine.clock.now().plus(-retention)).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "removed what is older than the retention"),
+            Err(error) => engine.note(&error.into()),
+        }
+        if engine.wait(PRUNE).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps each rule set that goes live in the history, and derives all known records again with a new
+/// one, if so configured.
+async fn keep_rules(engine: Arc<Inner>) {
+    let mut status = engine.rules.subscribe();
+    let mut live = match engine.store.last_rule_set().await {
+        Ok(last) => last.map(|last| last.version),
+        Err(error) => {
+            engine.note(&error.into());
+            None
+        }
+    };
+    loop {
+        if let Some(rules) = engine.rules.current()
+            && live.as_deref() != Some(rules.version().as_str())
+        {
+            let is_change = live.is_some();
+            let version = rules.version().to_string();
+            if let Err(error) = engine.keep_rule_set(&version, rules.files(), is_change).await {
+                engine.note(&error);
+                if engine.wait(Duration::from_secs(1)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            live = Some(version);
+        }
+        tokio::select! {
+            changed = status.changed() => if changed.is_err() { return },
+            () = engine.stop.cancelled() => return,
+        }
+    }
+}
+
+impl Inner {
+    async fn keep_rule_set(
+        &self,
+        version: &str,
+        files: &[SourceFile],
+        is_change: bool,
+    ) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let files = files.iter().map(|file| (file.path.clone(), file.text.clone())).collect();
+        // Derived first: a crash in between derives again, and never forgets to.
+        if is_change && self.config.load().scripts.on_change == OnChange::Reapply {
+            let contacts = self.store.rederive_all(now).await?;
+            tracing::info!(
+                ruleset.version = version,
+                contacts,
+                "new rules are live; all known contacts are derived again"
+            );
+            self.bulk_work.notify_one();
+        } else {
+            tracing::info!(ruleset.version = version, "rules are live");
+        }
+        let entry =
+            RuleSetEntry { version: version.to_owned(), at: now, live: true, files, error: None };
+        self.store.put_rule_set(entry).await?;
+        self.live_work.notify_one();
+        self.bulk_work.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! The threads that scripts run on: off the async executor, with stacks that deep scripts need.
+
+use rayon::ThreadPoolBuilder;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use tokio::sync::oneshot;
+
+use super::EngineError;
+use super::derive::{self, Footing, Journey, Station};
+
+/// Deep but legal scripts need more than the usual 2 MiB (facts: Rhai, "What the sandbox does not do
+/// by itself").
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// A pool of script threads.
+#[derive(Debug)]
+pub(crate) struct Scripts(rayon::ThreadPool);
+
+impl Scripts {
+    /// Starts as many threads as there are cores.
+    pub(crate) fn start() -> Result<Self, EngineError> {
+        let pool = ThreadPoolBuilder::new()
+            .stack_size(STACK_BYTES)
+            .thread_name(|n| format!("script-{n}"))
+            .build();
+        pool.map(Self).map_err(|error| EngineError::Worker(error.to_string()))
+    }
+
+    /// Runs the rules on journeys. Each is evaluated by exactly the rule set of `footing`.
+    pub(crate) async fn decide(
+        &self,
+        footing: Footing,
+        journeys: Vec<Journey>,
+    ) -> Result<Vec<Station>, EngineError> {
+        if journeys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.0.spawn(move || {
+            let Footing { config, rules, as_of } = footing;
+            let decide = |journey| derive::decide(&config, &rules, as_of, journey);
+            let stations: Vec<Station> = journeys.into_par_iter().map(decide).collect();
+            // Nobody waits any more: the claims are given back.
+            let _ = answer.send(stations);
+        });
+        answered
+            .await
+            .map_err(|_| EngineError::Worker("the scripts ended without an answer".to_owned()))
+    }
+}

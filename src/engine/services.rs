@@ -1,0 +1,120 @@
+//! The two services that an engine works with, built from a configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::EngineError;
+use super::account::Account;
+use super::hydrate::Hydrator;
+use super::importer::Importer;
+use super::read_back::ReadBack;
+use crate::brevo::{BrevoClient, BrevoSettings, BucketRates};
+use crate::config::{Config, RateTier};
+use crate::http::Lane;
+use crate::intercom::{IntercomClient, IntercomSettings};
+use crate::model::Clock;
+use crate::rules::{Limits, RuleEnvironment};
+use crate::store::Store;
+
+/// The first wait before a call is repeated.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// The share of a budget that sweeps and new rules leave to the live lane.
+const LIVE_RESERVE: f64 = 0.2;
+
+/// Clients, and what is kept of each service's side.
+#[derive(Debug)]
+pub(crate) struct Services {
+    /// None: the connector is not enabled.
+    pub(crate) intercom: Option<IntercomClient>,
+    pub(crate) hydrator: Option<Hydrator>,
+    pub(crate) brevo: BrevoClient,
+    pub(crate) account: Account,
+    pub(crate) read_back: ReadBack,
+    pub(crate) importer: Importer,
+    pub(crate) sync_list: String,
+    contacts_per_second: f64,
+}
+
+impl Services {
+    pub(crate) fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        clock: &Arc<dyn Clock>,
+        stop: &CancellationToken,
+    ) -> Result<Self, EngineError> {
+        let missing = |what: &str| EngineError::Unconfigured(format!("`{what}` is not set"));
+        let intercom = match &config.intercom {
+            intercom if intercom.enabled => {
+                let token = intercom
+                    .access_token
+                    .clone()
+                    .ok_or_else(|| missing("connectors.intercom.access_token"))?;
+                let settings = IntercomSettings {
+                    api_version: intercom.api_version.clone(),
+                    requests_per_window: intercom.plan.requests_per_window(),
+                    ..IntercomSettings::new(intercom.base_url.clone(), token)
+                };
+                Some(IntercomClient::new(settings, Arc::clone(clock))?)
+            }
+            _ => None,
+        };
+        let api_key =
+            config.brevo.api_key.clone().ok_or_else(|| missing("connectors.brevo.api_key"))?;
+        let (rates, contacts_per_second) = match config.brevo.rate_tier {
+            RateTier::General => (BucketRates::general(), 10.0),
+            RateTier::Advanced => (BucketRates::advanced(), 20.0),
+            RateTier::Extended => (BucketRates::extended(), 60.0),
+        };
+        let settings = BrevoSettings {
+            base_url: config.brevo.base_url.clone(),
+            api_key,
+            rates,
+            backoff_base: BACKOFF,
+        };
+        let brevo = BrevoClient::new(settings, Arc::clone(clock))?;
+        let read_back =
+            ReadBack { brevo: brevo.clone(), store: Arc::clone(store), clock: Arc::clone(clock) };
+        Ok(Self {
+            hydrator: intercom
+                .clone()
+                .map(|client| Hydrator::new(client, Arc::clone(store), Arc::clone(clock))),
+            intercom,
+            account: Account::new(brevo.clone()),
+            importer: Importer { read_back: read_back.clone(), stop: stop.clone() },
+            read_back,
+            brevo,
+            sync_list: config.brevo.sync_list.clone(),
+            contacts_per_second,
+        })
+    }
+
+    /// Calls to `/contacts` that a lane may make in a second.
+    pub(crate) fn contacts_per_second(&self, lane: Lane) -> f64 {
+        match lane {
+            Lane::Bulk => self.contacts_per_second * (1.0 - LIVE_RESERVE),
+            Lane::Urgent | Lane::Live => self.contacts_per_second,
+        }
+    }
+}
+
+/// What scripts see of a configuration.
+pub fn rule_environment(config: &Config) -> RuleEnvironment {
+    let limits = &config.scripts.limits;
+    RuleEnvironment {
+        lists: config.intercom.lists.clone(),
+        settings: config.scripts.settings.clone(),
+        field_mapping: config.intercom.field_mapping.clone(),
+        phone_region: config.intercom.phone_region.clone(),
+        limits: Limits {
+            operations: limits.operations,
+            time: limits.time,
+            memory_bytes: limits.memory_bytes,
+            call_depth: limits.call_depth,
+            string_bytes: limits.string_bytes,
+            array_items: limits.array_items,
+            map_items: limits.map_items,
+        },
+    }
+}

@@ -1,0 +1,137 @@
+//! The engine's figures, as `status` shows them.
+
+use serde::Serialize;
+
+use super::gate::Closed;
+use super::{EngineError, Inner};
+use crate::http::LimitStatus;
+use crate::rules::RuleError;
+use crate::store::{RecordCounts, Resource, SyncState};
+
+/// Figures of an engine.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// True if Intercom answered the last time it was asked.
+    pub connected: bool,
+    /// When the newest complete sync ended (ISO 8601, UTC); null before the first.
+    pub last_sync: Option<String>,
+    /// Live contacts known.
+    pub contacts_synced: u64,
+    /// Conversations known.
+    pub conversations_synced: u64,
+    /// Live companies known.
+    pub companies_synced: u64,
+    /// Custom events known.
+    pub events_synced: u64,
+    /// Every accepted input, by what became of it.
+    pub records: RecordCounts,
+    /// Repeated notifications.
+    pub duplicates: u64,
+    /// Derivations without an input of their own.
+    pub rederived: u64,
+    /// Keys that are due or being worked on.
+    pub work: u64,
+    /// Brevo contacts that stand for an Intercom contact.
+    pub managed: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// The live rules.
+    pub rules: RulesView,
+    /// How far the rate limits are used.
+    pub rate_limits: RateLimits,
+    /// What does not work as it should; empty if all is well.
+    pub degraded: Vec<String>,
+}
+
+/// The live rules, as `status` shows them.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RulesView {
+    /// The live version; null while there is none.
+    pub version: Option<String>,
+    /// When it went live (ISO 8601, UTC).
+    pub loaded_at: Option<String>,
+    /// Why the content of the folder is not live; null if it is.
+    pub error: Option<RuleError>,
+}
+
+/// Rate limits of both services.
+#[derive(Debug, Clone, Serialize)]
+pub struct RateLimits {
+    /// Intercom's.
+    pub intercom: Option<LimitStatus>,
+    /// Brevo's buckets.
+    pub brevo: Vec<LimitStatus>,
+}
+
+impl Inner {
+    pub(crate) async fn status(&self) -> Result<Status, EngineError> {
+        let counts = self.store.counts(self.clock.now()).await?;
+        let services = self.services.load_full();
+        let syncs = self.store.syncs(50).await?;
+        let complete = syncs.iter().filter(|sync| {
+            sync.state == SyncState::Done && sync.resources.contains_key(&Resource::Contacts)
+        });
+        let last_sync = complete.filter_map(|sync| sync.finished_at).max();
+        Ok(Status {
+            connected: self.is_connected(),
+            last_sync: last_sync.map(|at| at.to_string()),
+            contacts_synced: counts.contacts,
+            conversations_synced: 0,
+            companies_synced: counts.companies,
+            events_synced: 0,
+            records: counts.records,
+            duplicates: counts.duplicates,
+            rederived: counts.rederived,
+            work: counts.work,
+            managed: counts.managed,
+            dead_letters: counts.dead_letters,
+            rules: self.rules_view(),
+            rate_limits: RateLimits {
+                intercom: services
+                    .intercom
+                    .as_ref()
+                    .map(crate::intercom::IntercomClient::limit_status),
+                brevo: services.brevo.limit_status(),
+            },
+            degraded: self.degraded(),
+        })
+    }
+
+    pub(crate) fn rules_view(&self) -> RulesView {
+        let status = self.rules.status();
+        RulesView {
+            version: status.version.map(|version| version.to_string()),
+            loaded_at: status.loaded_at.map(|at| at.to_string()),
+            error: status.error,
+        }
+    }
+
+    /// What does not work as it should, a sentence each.
+    pub(crate) fn degraded(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        match self.gate.reason() {
+            Some(Closed::KeyRefused(reason)) => {
+                reasons.push(format!("writing to brevo is paused: {reason}"))
+            }
+            Some(Closed::ServiceDown(reason)) => {
+                reasons.push(format!("brevo cannot be written to: {reason}"))
+            }
+            None => {}
+        }
+        let rules = self.rules.status();
+        match (&rules.version, &rules.error) {
+            (None, _) => {
+                reasons.push("no rule set is live: derivation waits for one that loads".to_owned())
+            }
+            (Some(_), Some(error)) => reasons.push(format!(
+                "new rules were refused: {}:{}:{}: {}",
+                error.file, error.line, error.column, error.message
+            )),
+            (Some(_), None) => {}
+        }
+        reasons.extend(self.intercom_problem());
+        reasons
+    }
+}

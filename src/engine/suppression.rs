@@ -1,0 +1,65 @@
+//! What makes an opt-out, wherever it is seen. The ledger itself is kept by the store; that nobody in
+//! it is written to as if he were not stands in `model::difference` and in the types of
+//! `brevo::ContactWrite`.
+
+use serde_json::Value;
+
+use crate::model::{RecordId, RecordKind, Snapshot, Timestamp, email_of};
+use crate::store::{Channel, OptOut};
+
+/// The opt-outs that a snapshot shows. A stale snapshot counts as much as the newest: what somebody
+/// once asked for is never forgotten because a newer message overtook it.
+pub(crate) fn opt_outs_of(snapshot: &Snapshot) -> Vec<OptOut> {
+    if snapshot.key.kind != RecordKind::Contact {
+        return Vec::new();
+    }
+    let Some(email) = email_of(&snapshot.body) else {
+        return Vec::new();
+    };
+    let says = |field: &str| snapshot.body.get(field).and_then(Value::as_bool) == Some(true);
+    let email_out = says("unsubscribed_from_emails")
+        || says("marked_email_as_spam")
+        || says("has_hard_bounced");
+    let sms_out = says("unsubscribed_from_sms");
+    let opt_out = |channel| opt_out(&email, channel, snapshot.version.at, &snapshot.key.id);
+    let email_out = email_out.then(|| opt_out(Channel::Email));
+    email_out.into_iter().chain(sms_out.then(|| opt_out(Channel::Sms))).collect()
+}
+
+fn opt_out(
+    email: &crate::model::Email,
+    channel: Channel,
+    at: Timestamp,
+    contact: &RecordId,
+) -> OptOut {
+    OptOut { email: email.clone(), channel, at, source: "intercom", contact: Some(contact.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{Liveness, RecordKey, Source};
+
+    #[test]
+    fn every_sign_of_an_opt_out_is_one_and_absence_is_none() {
+        fn case(body: Value, channels: &[Channel]) {
+            let key = RecordKey::contact("c1".parse().unwrap());
+            let now = Timestamp::from_seconds(100);
+            let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, now, now);
+            let found: Vec<_> = opt_outs_of(&snapshot).into_iter().map(|out| out.channel).collect();
+            assert_eq!(found, channels, "{:?}", snapshot.body);
+        }
+        case(
+            json!({"email": "a@example.com", "unsubscribed_from_emails": true}),
+            &[Channel::Email],
+        );
+        case(json!({"email": "a@example.com", "has_hard_bounced": true}), &[Channel::Email]);
+        case(json!({"email": "a@example.com", "marked_email_as_spam": true}), &[Channel::Email]);
+        case(json!({"email": "a@example.com", "unsubscribed_from_sms": true}), &[Channel::Sms]);
+        case(json!({"email": "a@example.com", "unsubscribed_from_emails": false}), &[]);
+        case(json!({"email": "a@example.com"}), &[]);
+        case(json!({"unsubscribed_from_emails": true}), &[]);
+    }
+}

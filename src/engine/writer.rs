@@ -1,0 +1,551 @@
+//! Brings Brevo to the state that was decided: the planner's calls, made and confirmed.
+//!
+//! A change is done when Brevo has confirmed it. What Brevo did not take by company is tried alone,
+//! and only what it refuses alone is given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::derive::{Action, Planned};
+use super::gate::Gate;
+use super::importer::Importer;
+use super::{EngineError, account};
+use crate::brevo::{
+    BrevoClient, BrevoError, By, ContactWrite, ErrorKind, Identifier, ImportFile, ImportRow,
+    ListCall, Member, OptOut, Plan, PlannedChange, Situation, Upserted,
+};
+use crate::http::Lane;
+use crate::intercom::IntercomClient;
+use crate::model::{
+    Applied, AttributeName, AttributeValue, BrevoContact, Change, Identity, ListId, Mirrored,
+    Timestamp,
+};
+
+/// How many single calls are under way at a time; the limiter keeps them apart.
+const PARALLEL: usize = 16;
+/// How long an import is taken to last: two polls, and the read that confirms it.
+const IMPORT_SECONDS: f64 = 4.0;
+
+/// What became of a change.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// Brevo holds this now, and this much of it is ours.
+    Written(Box<BrevoContact>, Applied),
+    /// The contact is gone from Brevo, as decided.
+    Deleted,
+    /// Brevo is not as it was thought to be: derive again.
+    Stale,
+    /// Brevo refuses it, and will again.
+    Refused(BrevoError),
+    /// It may be written later.
+    Later(EngineError),
+}
+
+/// Writes what is planned.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) brevo: &'a BrevoClient,
+    pub(crate) intercom: Option<&'a IntercomClient>,
+    pub(crate) account: &'a account::Account,
+    pub(crate) importer: &'a Importer,
+    pub(crate) gate: &'a Gate,
+    pub(crate) sync_list: &'a str,
+    pub(crate) lane: Lane,
+    /// Calls to `/contacts` that this lane may make in a second.
+    pub(crate) contacts_per_second: f64,
+}
+
+impl Writer<'_> {
+    /// Writes all of `planned`; answers the fate of each, in the same order.
+    pub(crate) async fn write(&self, planned: &[Planned]) -> Vec<Fate> {
+        let mut fates: Vec<Option<Fate>> = planned.iter().map(|_| None).collect();
+        let (plannable, alone): (Vec<usize>, Vec<usize>) = (0..planned.len()).partition(|index| {
+            planned
+                .get(*index)
+                .is_some_and(|one| one.action == Action::Write && one.release.is_none())
+        });
+
+        let plan = match self.plan(planned, &plannable).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let reason = error.to_string();
+                self.note(&error);
+                return planned
+                    .iter()
+                    .map(|_| Fate::Later(EngineError::Worker(reason.clone())))
+                    .collect();
+            }
+        };
+        let place = |index: &usize| plannable.get(*index).copied();
+        let singles: Vec<usize> = plan.singles.iter().filter_map(place).chain(alone).collect();
+        self.write_singles(planned, &singles, &mut fates).await;
+
+        let mut bulk = Bulk::default();
+        for call in &plan.removes {
+            self.list_call(planned, &plannable, call, ListAction::Remove, &mut bulk).await;
+        }
+        let (first, after): (Vec<&ListCall>, Vec<&ListCall>) =
+            plan.adds.iter().partition(|call| !call.after_imports);
+        for call in first {
+            self.list_call(planned, &plannable, call, ListAction::Add, &mut bulk).await;
+        }
+        for step in &plan.imports {
+            let rows: Vec<usize> = step.rows.iter().filter_map(place).collect();
+            let lists: Vec<ListId> = step.lists.iter().copied().collect();
+            self.import(planned, &rows, &lists, &mut bulk).await;
+        }
+        for call in after {
+            self.list_call(planned, &plannable, call, ListAction::Add, &mut bulk).await;
+        }
+
+        let in_bulk: BTreeSet<usize> = plan
+            .steps_of_changes()
+            .keys()
+            .filter_map(place)
+            .filter(|index| !singles.contains(index))
+            .collect();
+        let mut again = Vec::new();
+        for index in in_bulk {
+            let Some(one) = planned.get(index) else {
+                continue;
+            };
+            match bulk.fate(index, one) {
+                Some(fate) => {
+                    if let Some(slot) = fates.get_mut(index) {
+                        *slot = Some(fate);
+                    }
+                }
+                None => again.push(index),
+            }
+        }
+        // What was not taken by company is tried alone, which tells why.
+        self.write_singles(planned, &again, &mut fates).await;
+        fates.into_iter().map(|fate| fate.unwrap_or(Fate::Stale)).collect()
+    }
+
+    async fn plan(&self, planned: &[Planned], plannable: &[usize]) -> Result<Plan, BrevoError> {
+        let changes: Vec<PlannedChange<'_>> = plannable
+            .iter()
+            .filter_map(|index| planned.get(*index))
+            .map(|one| PlannedChange {
+                change: &one.change,
+                email: one.address(),
+                held: one.current.as_ref().map(|mirrored| &mirrored.contact.lists),
+                is_blacklisted: one.change.is_blacklisted
+                    || one.change.sms_opt_out
+                    || one.held().sms_blacklisted,
+            })
+            .collect();
+        let situation = |sync_list| Situation {
+            contacts_per_second: self.contacts_per_second,
+            import_seconds: IMPORT_SECONDS,
+            sync_list,
+        };
+        let draft = Plan::new(&changes, &situation(ListId(0)));
+        if draft.imports.iter().any(|import| import.lists.contains(&ListId(0))) {
+            let sync_list = self.account.sync_list(self.lane, self.sync_list).await?;
+            return Ok(Plan::new(&changes, &situation(sync_list)));
+        }
+        Ok(draft)
+    }
+
+    async fn write_singles(
+        &self,
+        planned: &[Planned],
+        indexes: &[usize],
+        fates: &mut [Option<Fate>],
+    ) {
+        let calls: Vec<_> = indexes
+            .iter()
+            .filter_map(|index| Some(self.write_at(*index, planned.get(*index)?)))
+            .collect();
+        let written: Vec<(usize, Fate)> =
+            stream::iter(calls).buffer_unordered(PARALLEL).collect().await;
+        for (index, fate) in written {
+            if let Some(slot) = fates.get_mut(index) {
+                *slot = Some(fate);
+            }
+        }
+    }
+
+    async fn write_at(&self, index: usize, planned: &Planned) -> (usize, Fate) {
+        (index, self.write_one(planned).await)
+    }
+
+    async fn write_one(&self, planned: &Planned) -> Fate {
+        if self.gate.wait().is_some() {
+            return Fate::Later(EngineError::Worker("writing to brevo is paused".to_owned()));
+        }
+        let result = match planned.action {
+            Action::Delete => self.delete(planned).await,
+            Action::Write | Action::Release => self.write_change(planned).await,
+        };
+        let fate = result.unwrap_or_else(|error| self.fate_of(error));
+        if let (Fate::Written(..), Some((former, change))) = (&fate, &planned.release)
+            && !change.is_empty()
+            && let Err(error) = self.put(former.contact.id, change).await
+            && !matches!(error, BrevoError::NotFound { .. })
+        {
+            return self.fate_of(error.into());
+        }
+        fate
+    }
+
+    fn fate_of(&self, error: EngineError) -> Fate {
+        self.note(&error);
+        match error {
+            EngineError::Brevo(error) if error.kind() == ErrorKind::Permanent => {
+                Fate::Refused(error)
+            }
+            other => Fate::Later(other),
+        }
+    }
+
+    fn note(&self, error: &impl Noted) {
+        if let Some(error) = error.brevo() {
+            self.gate.note(error);
+        }
+    }
+
+    async fn write_change(&self, planned: &Planned) -> Result<Fate, EngineError> {
+        let mut change = planned.change.clone();
+        if change.is_empty() {
+            return Ok(Fate::Written(Box::new(planned.held()), planned.applied()));
+        }
+        match self.send(&change).await {
+            Ok(id) => return self.confirm(planned, &change, id).await,
+            Err(BrevoError::Duplicate { identifiers }) => {
+                if identifiers.iter().any(|name| name == "EMAIL") {
+                    return self.address_is_taken(&change).await;
+                }
+                leave_out(&mut change, &identifiers, planned)?;
+            }
+            Err(BrevoError::NotFound { message }) => return self.is_gone(planned, message).await,
+            Err(error) => return Err(error.into()),
+        }
+        if change.is_empty() {
+            return Ok(Fate::Written(Box::new(planned.held()), planned.applied()));
+        }
+        let id = self.send(&change).await?;
+        self.confirm(planned, &change, id).await
+    }
+
+    /// Sends a change by itself; answers the contact's number, where Brevo says it.
+    async fn send(&self, change: &Change) -> Result<Option<i64>, BrevoError> {
+        match change.identity {
+            Identity::Known(id) => self.put(id, change).await.map(|()| Some(id)),
+            Identity::New => match self.brevo.upsert(self.lane, &ContactWrite::from(change)).await?
+            {
+                Upserted::Created(id) => Ok(Some(id)),
+                Upserted::Updated => Ok(None),
+            },
+        }
+    }
+
+    async fn put(&self, id: i64, change: &Change) -> Result<(), BrevoError> {
+        self.brevo.update(self.lane, &Identifier::Id(id), &ContactWrite::from(change)).await
+    }
+
+    /// What Brevo holds after a change was sent.
+    async fn confirm(
+        &self,
+        planned: &Planned,
+        change: &Change,
+        id: Option<i64>,
+    ) -> Result<Fate, EngineError> {
+        self.gate.open();
+        let Some(id) = id else {
+            return self.adopt(change).await;
+        };
+        if change.moves_address() && change.is_blacklisted {
+            self.reassert(id).await?;
+        }
+        let created = change.identity == Identity::New;
+        let contact = BrevoContact { id, ..planned.held() }.after(change);
+        let applied = planned.applied().after(change);
+        let applied = Applied { created: applied.created || created, ..applied };
+        Ok(Fate::Written(Box::new(contact), applied))
+    }
+
+    /// The contact was not new after all: what it holds is asked for.
+    async fn adopt(&self, change: &Change) -> Result<Fate, EngineError> {
+        let Some(email) = &change.email else {
+            return Ok(Fate::Stale);
+        };
+        let found = self.importer.read_back.by_address(self.lane, email).await?;
+        Ok(found.map_or(Fate::Stale, |contact| {
+            Fate::Written(Box::new(contact), Applied::default().after(change))
+        }))
+    }
+
+    /// A new address takes a contact off Brevo's blacklist, even where the same call says otherwise
+    /// (facts: Brevo section 0): it is put back, and looked at.
+    async fn reassert(&self, id: i64) -> Result<(), EngineError> {
+        let flag = ContactWrite { email_blacklisted: Some(OptOut), ..ContactWrite::default() };
+        self.brevo.update(self.lane, &Identifier::Id(id), &flag).await?;
+        let held = self.importer.read_back.by_id(self.lane, id).await?;
+        match held {
+            Some(contact) if !contact.email_blacklisted => Err(EngineError::Worker(
+                "brevo did not keep an opt-out after a change of address".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Another contact of Brevo's has the address: it is read into the mirror, and the record derived
+    /// again.
+    async fn address_is_taken(&self, change: &Change) -> Result<Fate, EngineError> {
+        if let Some(email) = &change.email {
+            self.importer.read_back.by_address(self.lane, email).await?;
+        }
+        Ok(Fate::Stale)
+    }
+
+    /// A known contact is gone, or one of its lists is: only a read tells which.
+    async fn is_gone(&self, planned: &Planned, message: String) -> Result<Fate, EngineError> {
+        self.account.forget().await;
+        let Identity::Known(id) = planned.change.identity else {
+            return Ok(Fate::Refused(BrevoError::NotFound { message }));
+        };
+        match self.importer.read_back.by_id(self.lane, id).await? {
+            Some(_) => Ok(Fate::Refused(BrevoError::NotFound { message })),
+            None => Ok(Fate::Stale),
+        }
+    }
+
+    /// Deletes a contact that Intercom no longer has. That it is gone there is asked for right before.
+    async fn delete(&self, planned: &Planned) -> Result<Fate, EngineError> {
+        let Some(mirrored) = &planned.current else {
+            return Ok(Fate::Deleted);
+        };
+        if planned.decision.is_none()
+            && let Some(intercom) = self.intercom
+        {
+            match intercom.contact(self.lane, &planned.owner).await {
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+                Ok(snapshot) => {
+                    let store = &self.importer.read_back.store;
+                    store
+                        .learn(vec![snapshot], Vec::new(), self.importer.read_back.clock.now())
+                        .await?;
+                    return Ok(Fate::Stale);
+                }
+            }
+        }
+        self.brevo.delete(self.lane, &Identifier::Id(mirrored.contact.id)).await?;
+        self.gate.open();
+        Ok(Fate::Deleted)
+    }
+
+    async fn import(&self, planned: &[Planned], rows: &[usize], lists: &[ListId], bulk: &mut Bulk) {
+        let usable: Vec<(usize, ImportRow<'_>)> = rows
+            .iter()
+            .filter_map(|index| {
+                let one = planned.get(*index)?;
+                Some((*index, ImportRow::new(one.address()?, &one.change.set).ok()?))
+            })
+            .collect();
+        let content: Vec<ImportRow<'_>> = usable.iter().map(|(_, row)| row.clone()).collect();
+        let files = match ImportFile::build(&content) {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::warn!("{error}; its contacts are written singly");
+                return;
+            }
+        };
+        for file in files {
+            let indexes =
+                usable.get(file.rows()).unwrap_or_default().iter().map(|(index, _)| *index);
+            let found = if self.gate.wait().is_some() {
+                Err(EngineError::Worker("writing to brevo is paused".to_owned()))
+            } else {
+                self.importer.run(self.lane, &file, lists).await
+            };
+            match found {
+                Ok(found) => {
+                    self.gate.open();
+                    for index in indexes {
+                        let address = planned.get(index).and_then(Planned::address);
+                        bulk.rows
+                            .insert(index, address.and_then(|email| found.get(email).cloned()));
+                    }
+                }
+                Err(error) => {
+                    self.note(&error);
+                    let reason = error.to_string();
+                    bulk.failed.extend(indexes.map(|index| (index, reason.clone())));
+                }
+            }
+        }
+    }
+
+    async fn list_call(
+        &self,
+        planned: &[Planned],
+        plannable: &[usize],
+        call: &ListCall,
+        action: ListAction,
+        bulk: &mut Bulk,
+    ) {
+        let indexes: Vec<usize> =
+            call.members.iter().filter_map(|index| plannable.get(*index).copied()).collect();
+        let mut members: BTreeMap<Member, usize> = BTreeMap::new();
+        for index in &indexes {
+            let Some(one) = planned.get(*index) else {
+                continue;
+            };
+            // Who was not taken by the import is not there to be put on a list.
+            if bulk.rows.get(index).is_some_and(Option::is_none) || bulk.failed.contains_key(index)
+            {
+                continue;
+            }
+            let member = match (call.by, &one.change.identity) {
+                (By::Id, Identity::Known(id)) => Some(Member::Id(*id)),
+                _ => one.address().cloned().map(Member::Email),
+            };
+            if let Some(member) = member {
+                members.insert(member, *index);
+            }
+        }
+        let asked: Vec<Member> = members.keys().cloned().collect();
+        let outcome = match action {
+            ListAction::Add => self.brevo.add_to_list(self.lane, call.list, &asked).await,
+            ListAction::Remove => self.brevo.remove_from_list(self.lane, call.list, &asked).await,
+        };
+        match outcome {
+            // A failure says "was so already, or does not exist"; the next read-back tells which.
+            Ok(_) => {
+                let done = bulk.lists.entry(action);
+                let done = done.or_default();
+                done.extend(members.values().map(|index| (*index, call.list)));
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::Permanent {
+                    self.note(&error);
+                    let reason = error.to_string();
+                    bulk.failed.extend(indexes.iter().map(|index| (*index, reason.clone())));
+                }
+                // A refused call is repeated singly, where it ends the journey of its own record only.
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum ListAction {
+    Add,
+    Remove,
+}
+
+/// What the calls of company did, by change.
+#[derive(Debug, Default)]
+struct Bulk {
+    /// What Brevo holds after an import; none: the row was not taken.
+    rows: BTreeMap<usize, Option<BrevoContact>>,
+    lists: BTreeMap<ListAction, BTreeSet<(usize, ListId)>>,
+    failed: BTreeMap<usize, String>,
+}
+
+impl Bulk {
+    /// The fate of a change whose steps were all made; none: it has to be tried alone.
+    fn fate(&mut self, index: usize, planned: &Planned) -> Option<Fate> {
+        if let Some(reason) = self.failed.remove(&index) {
+            return Some(Fate::Later(EngineError::Worker(reason)));
+        }
+        let has = |action, list: &ListId| {
+            self.lists.get(&action).is_some_and(|done| done.contains(&(index, *list)))
+        };
+        let Change { identity, set, add, remove, .. } = &planned.change;
+        let row = self.rows.get(&index);
+        let needs_row = *identity == Identity::New || !set.is_empty();
+        let held = match row {
+            Some(None) => return None,
+            Some(Some(contact)) => contact.clone(),
+            None if needs_row => return None,
+            None => planned.held(),
+        };
+        let takes = |(name, value): (&AttributeName, &AttributeValue)| {
+            held.attributes.get(name).is_some_and(|held| value.is_same(held, name))
+        };
+        let listed = add.iter().all(|list| held.lists.contains(list) || has(ListAction::Add, list));
+        let unlisted = remove.iter().all(|list| has(ListAction::Remove, list));
+        if !(set.iter().all(takes) && listed && unlisted) {
+            return None;
+        }
+        let created = *identity == Identity::New;
+        let applied = planned.applied().after(&planned.change);
+        let applied = Applied { created: applied.created || created, ..applied };
+        let lists_done = Change { set: BTreeMap::new(), email: None, ..planned.change.clone() };
+        Some(Fate::Written(Box::new(held.after(&lists_done)), applied))
+    }
+}
+
+/// Leaves identifiers out of a change that another contact owns; the rest is written.
+fn leave_out(
+    change: &mut Change,
+    identifiers: &[String],
+    planned: &Planned,
+) -> Result<(), BrevoError> {
+    let before = change.set.len();
+    change.set.retain(|name, _| !identifiers.iter().any(|identifier| identifier == name.as_str()));
+    if change.set.len() == before {
+        return Err(BrevoError::Duplicate { identifiers: identifiers.to_vec() });
+    }
+    metrics::counter!("tajo_identifiers_left_out_total").increment(1);
+    tracing::warn!(
+        contact.id = %planned.owner,
+        identifiers = identifiers.join(", "),
+        "another contact of brevo's owns this identifier; the rest was written"
+    );
+    Ok(())
+}
+
+/// An error that may be Brevo's.
+trait Noted {
+    fn brevo(&self) -> Option<&BrevoError>;
+}
+
+impl Noted for BrevoError {
+    fn brevo(&self) -> Option<&BrevoError> {
+        Some(self)
+    }
+}
+
+impl Noted for EngineError {
+    fn brevo(&self) -> Option<&BrevoError> {
+        match self {
+            Self::Brevo(error) => Some(error),
+            Self::Shared(error) => error.brevo(),
+            _ => None,
+        }
+    }
+}
+
+/// What the mirror holds once a change was written.
+pub(crate) fn mirrored(
+    planned: &Planned,
+    contact: BrevoContact,
+    applied: Applied,
+    read_at: Timestamp,
+) -> Mirrored {
+    match planned.action {
+        Action::Release => {
+            let applied = Applied { created: applied.created, ..Applied::default() };
+            Mirrored { contact, applied, owner: None, read_at }
+        }
+        Action::Write | Action::Delete => {
+            Mirrored { contact, applied, owner: Some(planned.owner.clone()), read_at }
+        }
+    }
+}
+
+/// The whole of what an opt-out writes.
+pub(crate) fn opt_out_write(channel_email: bool, channel_sms: bool) -> ContactWrite {
+    ContactWrite {
+        email_blacklisted: channel_email.then_some(OptOut),
+        sms_blacklisted: channel_sms.then_some(OptOut),
+        ..ContactWrite::default()
+    }
+}

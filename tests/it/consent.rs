@@ -1,0 +1,113 @@
+//! An opt-out is never undone, whatever way it comes and whatever the rules say.
+
+use serde_json::json;
+use tajo::sandbox::Seed;
+
+use crate::support::App;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_reaches_brevo_and_nothing_takes_it_back() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "name": "Ann", "role": "lead"})).await;
+    app.fire(app.sandbox.intercom.unsubscribe(&id).unwrap()).await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+
+    // A later opt-in in Intercom, another list, another address, a sync: none of it re-subscribes.
+    for patch in [
+        json!({"unsubscribed_from_emails": false}),
+        json!({"role": "user"}),
+        json!({"email": "ann.moss@example.com"}),
+    ] {
+        app.fire(app.sandbox.intercom.update_contact(&id, patch).unwrap()).await;
+    }
+    app.sync().await;
+    let held = app.sandbox.brevo.contact("ann.moss@example.com").unwrap();
+    assert_eq!(held["emailBlacklisted"], true);
+    assert_eq!(held["listIds"], json!([]), "a granted membership goes, none is added");
+    app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_reaches_brevo_while_every_rule_fails() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    std::fs::write(
+        app.script("mapping.rhai"),
+        "fn map_contact(contact, brevo) { throw \"broken\"; }",
+    )
+    .unwrap();
+    std::fs::remove_dir_all(app.script("tests")).unwrap();
+    let version = app.status().await.rules.version;
+    crate::support::until("the failing rules are live", async || {
+        (app.status().await.rules.version != version).then_some(())
+    })
+    .await;
+    app.fire(app.sandbox.intercom.unsubscribe(&id).unwrap()).await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+    assert!(app.status().await.dead_letters > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_opted_out_is_made_with_the_flag_and_without_lists() {
+    let app = App::builder().start().await;
+    app.create(
+        json!({"email": "ann@example.com", "role": "user", "unsubscribed_from_emails": true}),
+    )
+    .await;
+    let held = app.sandbox.brevo.contact("ann@example.com").unwrap();
+    assert_eq!(held["emailBlacklisted"], true);
+    assert_eq!(held["listIds"], json!([]));
+    app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_made_in_brevo_is_found_before_anything_is_written() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "lead"})).await;
+    app.sandbox.brevo.blacklist("ann@example.com");
+    app.fire(app.sandbox.intercom.update_contact(&id, json!({"role": "user"})).unwrap()).await;
+    let held = app.sandbox.brevo.contact("ann@example.com").unwrap();
+    assert_eq!(held["emailBlacklisted"], true);
+    assert!(!held["listIds"].as_array().unwrap().contains(&json!(35)));
+    app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_over_people_who_opted_out_on_either_side_re_subscribes_nobody() {
+    let app = App::builder().with_seed(Seed::new(400).companies(20)).start().await;
+    let emails: Vec<String> = app
+        .sandbox
+        .intercom
+        .contacts()
+        .iter()
+        .filter_map(|c| Some(c["email"].as_str()?.to_lowercase()))
+        .collect();
+    for email in emails.iter().step_by(7) {
+        let blacklisted = json!({"email": email, "emailBlacklisted": true, "listIds": [36]});
+        // Some are there twice: several contacts share an address.
+        let _ = app.sandbox.brevo.put_contact(&blacklisted);
+    }
+    app.sync().await;
+    app.assert_consent_kept();
+    for email in emails.iter().step_by(7) {
+        let held = app.sandbox.brevo.contact(email).unwrap();
+        assert_eq!(held["emailBlacklisted"], true, "{email}");
+        assert_eq!(
+            held["listIds"],
+            json!([36]),
+            "{email}: the foreign membership stays, none is added"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_does_not_forget_an_opt_out() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    app.fire(app.sandbox.intercom.unsubscribe(&id).unwrap()).await;
+    app.fire(app.sandbox.intercom.delete(&id).unwrap()).await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com"), None);
+    app.create(json!({"email": "ann@example.com", "role": "user", "name": "Ann Again"})).await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+    app.assert_consent_kept();
+}

@@ -1,0 +1,16 @@
+//! Black-box tests: a whole engine against the sandbox's servers, over real HTTP on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
+
+mod consent;
+mod cost;
+mod faults;
+mod journey;
+mod recorded;
+mod reload;
+mod support;

@@ -1,0 +1,234 @@
+//! An engine with a sandbox around it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use secrecy::SecretString;
+use serde_json::Value;
+use tajo::config::Config;
+use tajo::engine::{Engine, Schedule, Status, SyncRequest};
+use tajo::intercom::Unverified;
+use tajo::model::{Clock, SystemClock};
+use tajo::sandbox::brevo::Limits;
+use tajo::sandbox::intercom::Changed;
+use tajo::sandbox::{Sandbox, SandboxOptions, Seed};
+use tajo::store::{Acceptance, AddressKey, SqliteStore, Sync, SyncKind, SyncState};
+use tempfile::TempDir;
+
+use super::until;
+
+/// How an [`App`] is made.
+#[must_use]
+pub(crate) struct AppBuilder {
+    options: SandboxOptions,
+    settings: String,
+    scripts: Vec<(String, String)>,
+    limited: bool,
+}
+
+impl AppBuilder {
+    /// Contacts that are in Intercom from the start.
+    pub(crate) fn with_seed(mut self, seed: Seed) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Brevo's rate limits as they are for everybody.
+    pub(crate) fn with_real_limits(mut self) -> Self {
+        self.options.brevo.limits = Limits::default();
+        self.limited = true;
+        self
+    }
+
+    /// More lines of the configuration, at top level.
+    pub(crate) fn with_settings(mut self, yaml: &str) -> Self {
+        self.settings.push_str(yaml);
+        self
+    }
+
+    /// A script instead of the default one of this name.
+    pub(crate) fn with_script(mut self, name: &str, text: &str) -> Self {
+        self.scripts.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Starts sandbox and engine.
+    pub(crate) async fn start(self) -> App {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"),
+            &folder.path().join("scripts"),
+        );
+        for (name, text) in &self.scripts {
+            std::fs::write(folder.path().join("scripts").join(name), text).unwrap();
+        }
+        if !self.scripts.is_empty() {
+            // The default rules' tests say nothing about other rules.
+            let _ = std::fs::remove_dir_all(folder.path().join("scripts/tests"));
+        }
+        let sandbox = Sandbox::start(self.options, Arc::clone(&clock)).await.unwrap();
+        let mut app = App {
+            limited: self.limited,
+            sandbox,
+            engine: None,
+            clock,
+            folder,
+            settings: self.settings,
+        };
+        app.start_engine().await;
+        app
+    }
+}
+
+/// An engine, its store, its scripts, and the services it works with.
+pub(crate) struct App {
+    pub(crate) sandbox: Sandbox,
+    engine: Option<Engine>,
+    clock: Arc<dyn Clock>,
+    folder: TempDir,
+    settings: String,
+    limited: bool,
+}
+
+impl App {
+    /// Empty services, without rate limits.
+    pub(crate) fn builder() -> AppBuilder {
+        let mut options = SandboxOptions::default();
+        options.brevo.limits = Limits::off();
+        options.brevo.import_delay = Duration::from_millis(20);
+        options.intercom.rate_limit = None;
+        AppBuilder { options, settings: String::new(), scripts: Vec::new(), limited: false }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.engine.as_ref().unwrap()
+    }
+
+    pub(crate) fn script(&self, name: &str) -> PathBuf {
+        self.folder.path().join("scripts").join(name)
+    }
+
+    /// The configuration that points the engine at the sandbox.
+    pub(crate) fn config(&self) -> Config {
+        // Where the sandbox keeps no limits, the engine need not be held to the smallest ones.
+        let tier = if self.limited { "" } else { "    rate_tier: extended\n" };
+        let yaml = format!("{}{tier}{}", self.sandbox.settings(), self.settings);
+        let path = self.folder.path().join("config/tajo.yaml");
+        Config::parse(&yaml, &path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    pub(crate) async fn start_engine(&mut self) {
+        let config = self.config();
+        let path = self.folder.path().join("data/tajo.db");
+        let store =
+            SqliteStore::open(&path, AddressKey::derive(b"test"), self.clock.now()).unwrap();
+        let engine = Engine::open(config, Arc::new(store), Arc::clone(&self.clock)).await.unwrap();
+        engine.start(Schedule::None);
+        self.engine = Some(engine);
+    }
+
+    pub(crate) async fn stop_engine(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.stop().await;
+        }
+    }
+
+    /// Runs a full sync and waits until all that it caused is done.
+    pub(crate) async fn sync(&self) -> Sync {
+        let request = SyncRequest { kind: SyncKind::Full, resources: Vec::new(), since: None };
+        let sync = self.engine().request_sync(request).await.unwrap();
+        let sync = until("the sync is over", async || {
+            let sync = self.engine().sync(&sync.id).await.unwrap().unwrap();
+            sync.state.is_over().then_some(sync)
+        })
+        .await;
+        assert_eq!(sync.state, SyncState::Done, "{sync:?}");
+        self.drained().await;
+        sync
+    }
+
+    /// Waits until nothing is left to do, and checks that nothing was forgotten.
+    pub(crate) async fn drained(&self) {
+        let drained = tokio::time::timeout(Duration::from_secs(120), self.engine().drained()).await;
+        assert!(drained.is_ok(), "the engine does not come to rest: {:#?}", self.status().await);
+        drained.unwrap().unwrap();
+        self.assert_conserved().await;
+    }
+
+    pub(crate) async fn status(&self) -> Status {
+        self.engine().status().await.unwrap()
+    }
+
+    /// Every accepted input is in exactly one state.
+    #[track_caller]
+    pub(crate) fn assert_conserved(&self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let r = self.status().await.records;
+            let sum = r.applied
+                + r.unchanged
+                + r.superseded
+                + r.ignored
+                + r.skipped
+                + r.held
+                + r.dead
+                + r.pending;
+            assert_eq!(r.accepted, sum, "{caller}: {r:?}");
+        }
+    }
+
+    /// Delivers a body as Intercom would: signed, and verified before anything is read.
+    pub(crate) async fn deliver(&self, body: &[u8]) -> Acceptance {
+        let intercom = &self.sandbox.intercom;
+        let signature = tajo::sandbox::intercom::sign(intercom.client_secret(), body);
+        let unverified = Unverified {
+            body: Bytes::copy_from_slice(body),
+            signatures: vec![Bytes::from(signature)],
+        };
+        let verified = unverified.verify(&SecretString::from(intercom.client_secret())).unwrap();
+        self.engine().accept(verified).await.unwrap()
+    }
+
+    /// Delivers what a change in Intercom fires, and waits until all that it causes is done.
+    pub(crate) async fn fire(&self, changed: Changed) {
+        for notification in &changed.notifications {
+            self.deliver(notification.to_string().as_bytes()).await;
+        }
+        self.drained().await;
+    }
+
+    /// Makes a contact in Intercom and brings it to Brevo; answers its id.
+    pub(crate) async fn create(&self, contact: Value) -> String {
+        let changed = self.sandbox.intercom.create_contact(contact).unwrap();
+        let id = changed.id.clone();
+        self.fire(changed).await;
+        id
+    }
+
+    /// Nobody was re-subscribed, put on a list against his will, or imported while blacklisted.
+    #[track_caller]
+    pub(crate) fn assert_consent_kept(&self) {
+        assert_eq!(self.sandbox.brevo.violations(), Vec::<String>::new());
+    }
+
+    /// Hands a notification in, as a trusted caller does.
+    pub(crate) async fn hand_in(&self, topic: &str, item: &Value) {
+        self.engine().hand_in(topic, item).await.unwrap();
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
