@@ -11,6 +11,7 @@
 //! - [`brevo`]: Brevo's API, and the cheapest way to write what is missing.
 //! - [`store`]: what must survive a crash.
 //! - [`engine`]: puts all of these together.
+//! - [`server`]: webhooks, API, metrics.
 //! - [`sandbox`]: a fake Intercom and a fake Brevo on loopback.
 
 pub mod brevo;
@@ -21,4 +22,6 @@ pub mod intercom;
 pub mod model;
 pub mod rules;
 pub mod sandbox;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,213 @@
+//! Telemetry: how things are logged, and the names of all metrics.
+//!
+//! Logs go to standard error; standard output belongs to what a command answers. `RUST_LOG` wins
+//! over the configured level. Nothing personal is logged at info level or above.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+
+use metrics::{describe_counter, describe_gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+use crate::config::LogLevel;
+
+/// How lines of the log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TelemetryError {
+    /// `RUST_LOG` does not say what to log.
+    #[error("`RUST_LOG` cannot be read: {0}; write it such as `info` or `tajo=debug,warn`")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Something else in this process logs already.
+    #[error("logging is set up already")]
+    AlreadyUp(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Changes the level while the process runs.
+#[derive(Debug, Clone)]
+pub struct LogControl {
+    /// None: `RUST_LOG` decides.
+    filter: Option<reload::Handle<EnvFilter, Registry>>,
+}
+
+/// Sets logging up, once in a process.
+///
+/// # Errors
+/// A `RUST_LOG` that cannot be read, or a second set-up.
+pub fn init(level: LogLevel, format: LogFormat) -> Result<LogControl, TelemetryError> {
+    let from_variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    let is_fixed = from_variable.is_some();
+    let filter = EnvFilter::try_new(from_variable.unwrap_or_else(|| directives(level)))?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry.with(lines).try_init()?,
+        LogFormat::Json => registry.with(lines.json()).try_init()?,
+    }
+    Ok(LogControl { filter: (!is_fixed).then_some(handle) })
+}
+
+impl LogControl {
+    /// Logs from another level on; does nothing where `RUST_LOG` decides.
+    pub fn set_level(&self, level: LogLevel) {
+        let Some(handle) = &self.filter else { return };
+        let Ok(filter) = EnvFilter::try_new(directives(level)) else { return };
+        if handle.reload(filter).is_err() {
+            tracing::warn!("the log level stays as it was: logging has ended");
+        }
+    }
+}
+
+/// The libraries below say more than an operator wants to know, so theirs is one level less.
+fn directives(level: LogLevel) -> String {
+    let (own, others) = match level {
+        LogLevel::Error => ("error", "error"),
+        LogLevel::Warn => ("warn", "warn"),
+        LogLevel::Info => ("info", "warn"),
+        LogLevel::Debug => ("debug", "info"),
+        LogLevel::Trace => ("trace", "debug"),
+    };
+    format!("{others},tajo={own}")
+}
+
+/// A metric: its name and what it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// `tajo_<name>[_<unit>][_total]`.
+    pub name: &'static str,
+    /// What a unit of it is.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub kind: MetricKind,
+}
+
+/// Whether a metric only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows while the process lives.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// Accepted inputs; label `outcome`. The outcome `accepted` is the sum of all others.
+pub const RECORDS: Metric =
+    gauge("tajo_records", "Accepted inputs by what became of them; accepted is the sum");
+/// Repeated notifications.
+pub const DUPLICATES: Metric = counter("tajo_duplicates_total", "Repeated notifications");
+/// Derivations without an input of their own.
+pub const REDERIVED: Metric =
+    counter("tajo_rederived_total", "Derivations without an input of their own");
+/// Keys that are due or being worked on.
+pub const WORK: Metric = gauge("tajo_work", "Keys that are due or being worked on");
+/// Dead letters.
+pub const DEAD_LETTERS: Metric = gauge("tajo_dead_letters", "Dead letters");
+/// 1 if a rule set is live.
+pub const RULES_LOADED: Metric = gauge("tajo_rules_loaded", "1 if a rule set is live");
+/// 1 if what is in the scripts' folder was refused.
+pub const RULES_REFUSED: Metric =
+    gauge("tajo_rules_refused", "1 if the content of the scripts' folder was refused");
+/// Calls to Brevo; label `call`.
+pub const BREVO_CALLS: Metric =
+    counter("tajo_brevo_calls_total", "Calls made to Brevo, repeated ones included");
+/// Webhooks received; label `result`.
+pub const WEBHOOKS: Metric =
+    counter("tajo_webhooks_total", "Webhooks received by what was answered");
+/// How many things do not work as they should.
+pub const DEGRADED: Metric =
+    gauge("tajo_degraded", "Number of things that do not work as they should");
+/// 1 if the store could be read for this page.
+pub const STORE_UP: Metric = gauge("tajo_store_up", "1 if the store could be read for this page");
+/// Attribute values that Brevo would not have taken.
+pub const VALUES_LEFT_OUT: Metric =
+    counter("tajo_values_left_out_total", "Attribute values that Brevo would not have taken");
+/// Identifiers that another contact of Brevo's owns.
+pub const IDENTIFIERS_LEFT_OUT: Metric =
+    counter("tajo_identifiers_left_out_total", "Identifiers that another Brevo contact owns");
+
+/// Every metric there is.
+pub const METRICS: [Metric; 13] = [
+    RECORDS,
+    DUPLICATES,
+    REDERIVED,
+    WORK,
+    DEAD_LETTERS,
+    RULES_LOADED,
+    RULES_REFUSED,
+    BREVO_CALLS,
+    WEBHOOKS,
+    DEGRADED,
+    STORE_UP,
+    VALUES_LEFT_OUT,
+    IDENTIFIERS_LEFT_OUT,
+];
+
+/// Tells the recorder that is in force what the metrics mean.
+pub fn describe_metrics() {
+    for Metric { name, help, kind } in METRICS {
+        match kind {
+            MetricKind::Counter => describe_counter!(name, help),
+            MetricKind::Gauge => describe_gauge!(name, help),
+        }
+    }
+}
+
+/// The page of what the process counted with the `metrics` macros. The first call sets the recorder
+/// up, for the whole process; what was counted before is lost.
+pub fn prometheus() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, describe_metrics);
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("metrics go to another recorder of this process, not to /metrics");
+        }
+        handle
+    })
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, help, kind: MetricKind::Counter }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, help, kind: MetricKind::Gauge }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_named_as_the_conventions_say() {
+        for metric in METRICS {
+            assert!(metric.name.starts_with("tajo_"), "{metric:?}");
+            let is_counter = metric.kind == MetricKind::Counter;
+            assert_eq!(metric.name.ends_with("_total"), is_counter, "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn every_level_makes_a_filter() {
+        use LogLevel::{Debug, Error, Info, Trace, Warn};
+        for level in [Error, Warn, Info, Debug, Trace] {
+            EnvFilter::try_new(directives(level)).unwrap();
+        }
+    }
+}
