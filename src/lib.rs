@@ -13,8 +13,10 @@
 //! - [`engine`]: puts all of these together.
 //! - [`server`]: webhooks, API, metrics.
 //! - [`sandbox`]: a fake Intercom and a fake Brevo on loopback.
+//! - [`cli`]: the commands.
 
 pub mod brevo;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod http;

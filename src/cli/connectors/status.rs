@@ -1,0 +1,174 @@
+//! `tajo connectors status`: the figures of the running engine, or of its store.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Source;
+use crate::cli::deployment::{Deployment, Running};
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::cli::status_view::{self, LimitView, RecordsView, StatusView};
+
+/// Shows what was synced, what became of it and what is not as it should be.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  tajo connectors status intercom --json | jq .records
+
+Ends with 1 if something is not as it should be.")]
+pub(in crate::cli) struct Args {
+    /// Which connector.
+    connector: Source,
+    /// Prints what `GET /api/v1/connectors/intercom/status` answers.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> {
+    let Source::Intercom = args.connector;
+    let deployment = Deployment::load_without_secrets(config)?;
+    let (engine, value) = match deployment.running()? {
+        Running::Service { pid, api } => {
+            let engine = format!("runs (pid {pid}, {})", api.base());
+            (engine, status_view::of_service(&api).await?)
+        }
+        Running::Command { pid } => {
+            let store = deployment.open_to_read()?;
+            (format!("a command runs (pid {pid})"), status_view::of_store(&store).await?)
+        }
+        Running::Nobody => {
+            let store = deployment.open_to_read()?;
+            (
+                "does not run; start it with `tajo serve`".to_owned(),
+                status_view::of_store(&store).await?,
+            )
+        }
+    };
+    let view = StatusView::of(value.clone())?;
+    if args.json {
+        output::print_json(&value)?;
+    } else {
+        output::print(&render(&engine, &view))?;
+    }
+    Ok(if view.degraded.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn render(engine: &str, status: &StatusView) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        // A `String` takes whatever is written to it.
+        let _ = writeln!(text, "{name:<13} {value}");
+    };
+    row("engine", engine);
+    row("connected", if status.connected { "yes" } else { "no" });
+    row("last sync", status.last_sync.as_deref().unwrap_or("never"));
+    row("contacts", &status.contacts_synced.to_string());
+    row("companies", &status.companies_synced.to_string());
+    row("managed", &format!("{} in Brevo", output::count(status.managed, "contact")));
+    row("records", &records(&status.records));
+    row("duplicates", &status.duplicates.to_string());
+    row("rederived", &status.rederived.to_string());
+    row("waiting", &status.work.to_string());
+    let see = if status.dead_letters > 0 { " (see `tajo dead-letters list`)" } else { "" };
+    row("dead letters", &format!("{}{see}", status.dead_letters));
+    let rules = match (&status.rules.version, &status.rules.loaded_at) {
+        (Some(version), Some(at)) => format!("{version} since {at}"),
+        (Some(version), None) => version.clone(),
+        (None, _) => "none are live".to_owned(),
+    };
+    row("rules", &rules);
+    for limit in status.rate_limits.intercom.iter().chain(&status.rate_limits.brevo) {
+        row("rate limit", &self::limit(limit));
+    }
+    for reason in &status.degraded {
+        row("degraded", reason);
+    }
+    text
+}
+
+/// The sum that always holds; what is zero is left out.
+fn records(records: &RecordsView) -> String {
+    let RecordsView {
+        accepted,
+        applied,
+        unchanged,
+        superseded,
+        ignored,
+        skipped,
+        held,
+        dead,
+        pending,
+    } = *records;
+    let parts = [
+        (applied, "applied"),
+        (unchanged, "unchanged"),
+        (superseded, "superseded"),
+        (ignored, "ignored"),
+        (skipped, "skipped"),
+        (held, "held"),
+        (dead, "dead"),
+        (pending, "pending"),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, name)| format!("{number} {name}"))
+        .collect();
+    if parts.is_empty() {
+        return format!("{accepted} accepted");
+    }
+    format!("{accepted} accepted = {}", parts.join(" + "))
+}
+
+fn limit(limit: &LimitView) -> String {
+    let LimitView { name, limit, per_seconds, in_use } = limit;
+    format!("{name}: {in_use} of {limit} in {per_seconds} s")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn shows_every_figure_once() {
+        let status = StatusView::of(json!({
+            "connected": true, "lastSync": "2026-01-10T04:39:55Z",
+            "contactsSynced": 500, "companiesSynced": 71,
+            "records": { "accepted": 580, "applied": 500, "unchanged": 71, "ignored": 6, "skipped": 1,
+                "held": 0, "dead": 2, "pending": 0 },
+            "duplicates": 3, "rederived": 4, "work": 0, "managed": 498, "deadLetters": 2,
+            "rules": { "version": "0a1b2c", "loadedAt": "2026-01-10T04:00:00Z", "error": null },
+            "rateLimits": {
+                "intercom": { "name": "intercom", "limit": 50, "perSeconds": 10.0, "inUse": 3 },
+                "brevo": []
+            },
+            "degraded": ["brevo cannot be written to: no answer"],
+        }));
+        let expected = "\
+engine        runs (pid 7, http://127.0.0.1:8080)
+connected     yes
+last sync     2026-01-10T04:39:55Z
+contacts      500
+companies     71
+managed       498 contacts in Brevo
+records       580 accepted = 500 applied + 71 unchanged + 6 ignored + 1 skipped + 2 dead
+duplicates    3
+rederived     4
+waiting       0
+dead letters  2 (see `tajo dead-letters list`)
+rules         0a1b2c since 2026-01-10T04:00:00Z
+rate limit    intercom: 3 of 50 in 10 s
+degraded      brevo cannot be written to: no answer
+";
+        assert_eq!(render("runs (pid 7, http://127.0.0.1:8080)", &status.unwrap()), expected);
+    }
+
+    #[test]
+    fn nothing_accepted_is_no_sum() {
+        assert_eq!(records(&RecordsView::default()), "0 accepted");
+    }
+}

@@ -1,0 +1,123 @@
+//! An engine's figures as commands read them: of a running engine, or of its store.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::api::Api;
+use super::failure::Failure;
+use crate::engine::{RateLimits, RulesView, Status};
+use crate::model::{Clock, SystemClock};
+use crate::store::{Resource, Store, Sync, SyncState};
+
+/// Figures of an engine, as far as they are shown.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct StatusView {
+    pub(super) connected: bool,
+    pub(super) last_sync: Option<String>,
+    pub(super) contacts_synced: u64,
+    pub(super) companies_synced: u64,
+    pub(super) records: RecordsView,
+    pub(super) duplicates: u64,
+    pub(super) rederived: u64,
+    pub(super) work: u64,
+    pub(super) managed: u64,
+    pub(super) dead_letters: u64,
+    pub(super) rules: RuleSetView,
+    pub(super) rate_limits: LimitsView,
+    pub(super) degraded: Vec<String>,
+}
+
+/// Every accepted input, by what became of it.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RecordsView {
+    pub(super) accepted: u64,
+    pub(super) applied: u64,
+    pub(super) unchanged: u64,
+    pub(super) superseded: u64,
+    pub(super) ignored: u64,
+    pub(super) skipped: u64,
+    pub(super) held: u64,
+    pub(super) dead: u64,
+    pub(super) pending: u64,
+}
+
+/// The live rules.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RuleSetView {
+    pub(super) version: Option<String>,
+    pub(super) loaded_at: Option<String>,
+}
+
+/// Rate limits of both services.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LimitsView {
+    pub(super) intercom: Option<LimitView>,
+    pub(super) brevo: Vec<LimitView>,
+}
+
+/// One rate limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LimitView {
+    pub(super) name: String,
+    pub(super) limit: u32,
+    pub(super) per_seconds: f64,
+    pub(super) in_use: u32,
+}
+
+impl StatusView {
+    /// Reads the figures from their JSON.
+    pub(super) fn of(value: Value) -> Result<Self, Failure> {
+        Ok(serde_json::from_value(value)?)
+    }
+}
+
+/// The figures of a running engine, as it answers them.
+pub(super) async fn of_service(api: &Api) -> Result<Value, Failure> {
+    api.get("/api/v1/connectors/intercom/status").await
+}
+
+/// The figures of a store on which no service runs, in the same shape.
+pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
+    let counts = store.counts(SystemClock.now()).await?;
+    let syncs = store.syncs(50).await?;
+    let rules = store.last_rule_set().await?;
+    let status = Status {
+        connected: newest_over(&syncs).is_some_and(|sync| sync.state == SyncState::Done),
+        last_sync: last_complete(&syncs),
+        contacts_synced: counts.contacts,
+        conversations_synced: 0,
+        companies_synced: counts.companies,
+        events_synced: 0,
+        records: counts.records,
+        duplicates: counts.duplicates,
+        rederived: counts.rederived,
+        work: counts.work,
+        managed: counts.managed,
+        dead_letters: counts.dead_letters,
+        rules: RulesView {
+            version: rules.as_ref().map(|rules| rules.version.clone()),
+            loaded_at: rules.as_ref().map(|rules| rules.at.to_string()),
+            error: None,
+        },
+        rate_limits: RateLimits { intercom: None, brevo: Vec::new() },
+        degraded: Vec::new(),
+    };
+    Ok(serde_json::to_value(status)?)
+}
+
+fn newest_over(newest_first: &[Sync]) -> Option<&Sync> {
+    newest_first.iter().find(|sync| sync.state.is_over())
+}
+
+fn last_complete(syncs: &[Sync]) -> Option<String> {
+    let is_complete = |sync: &&Sync| {
+        sync.state == SyncState::Done && sync.resources.contains_key(&Resource::Contacts)
+    };
+    let ended = syncs.iter().filter(is_complete).filter_map(|sync| sync.finished_at).max();
+    ended.map(|at| at.to_string())
+}
