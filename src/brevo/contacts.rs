@@ -27,6 +27,8 @@ pub enum Identifier {
     Email(Email),
     /// The one with this `EXT_ID`.
     ExtId(String),
+    /// The one with this SMS number, given by its digits.
+    Phone(String),
 }
 
 /// Which contacts a page is taken from, oldest contact first.
@@ -165,6 +167,7 @@ impl BrevoClient {
             Identifier::Id(id) => (id.to_string(), "contact_id"),
             Identifier::Email(email) => (email.to_string(), "email_id"),
             Identifier::ExtId(ext_id) => (ext_id.clone(), "ext_id"),
+            Identifier::Phone(digits) => (digits.clone(), "phone_id"),
         };
         // These would name another path, encoded or not.
         if matches!(text.as_str(), "" | "." | "..") {

@@ -314,15 +314,23 @@ pub(crate) fn compare(
     });
     let planned =
         Planned { claim, owner, decision, current: target.current, change, action, release };
-    let has_work =
-        planned.action == Action::Delete || !planned.change.is_empty() || planned.release.is_some();
-    let nobody_to_write_to = planned.current.is_none() && planned.action != Action::Write;
-    if !nobody_to_write_to && has_work { Ok(planned) } else { Err(unchanged(planned)) }
+    if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
+}
+
+/// True if something has to be written.
+pub(crate) fn has_work(planned: &Planned) -> bool {
+    match (&planned.current, planned.action) {
+        (None, Action::Release | Action::Delete) => false,
+        (_, Action::Delete) => true,
+        (_, Action::Write | Action::Release) => {
+            !planned.change.is_empty() || planned.release.is_some()
+        }
+    }
 }
 
 /// The end of a journey on which nothing had to be written. That Brevo's contact stands for the
 /// record is remembered all the same.
-fn unchanged(planned: Planned) -> Box<Settlement> {
+pub(crate) fn unchanged(planned: Planned) -> Box<Settlement> {
     let due_again = planned.due_again();
     let mut settlement =
         Settlement::new(planned.claim, Ending::Done { outcome: Outcome::Unchanged, due_again });

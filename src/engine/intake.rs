@@ -1,12 +1,15 @@
 //! From a notification to a durable input: verified bytes in, journal, records, ledger and work in
 //! one step.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::suppression::opt_outs_of;
 use super::{EngineError, Inner};
 use crate::intercom::{self, Notification, Topic, Verified};
+use crate::model::Timestamp;
 use crate::store::{Acceptance, Arrival, Content, Journalled, Priority};
 
 impl Inner {
@@ -28,7 +31,19 @@ impl Inner {
                 content: Content::Unusable { reason: unusable.reason },
             },
         };
-        self.take_in(arrival).await
+        let acceptance = self.take_in(arrival).await?;
+        self.note_notification(received).await?;
+        Ok(acceptance)
+    }
+
+    /// Remembers, to the minute, that a signed notification came: Intercom reaches this engine.
+    async fn note_notification(&self, at: Timestamp) -> Result<(), EngineError> {
+        let noted = self.last_notification.load(Ordering::Relaxed);
+        if at.seconds() - noted >= 60 {
+            self.last_notification.store(at.seconds(), Ordering::Relaxed);
+            self.store.put_fact("last_notification", at.seconds().to_string()).await?;
+        }
+        Ok(())
     }
 
     /// Makes a notification durable that a trusted caller hands in.
@@ -68,7 +83,7 @@ pub enum HandInError {
     Engine(#[from] EngineError),
 }
 
-fn arrival(notification: Notification, body: Bytes, received: crate::model::Timestamp) -> Arrival {
+fn arrival(notification: Notification, body: Bytes, received: Timestamp) -> Arrival {
     let Notification { dedupe_key, topic, topic_name, content, .. } = notification;
     // Opt-outs have urgent work of their own; deletions go first as a whole.
     let priority = if topic == Topic::ContactDeleted { Priority::Urgent } else { Priority::Live };

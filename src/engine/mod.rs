@@ -27,7 +27,7 @@ mod suppression;
 mod sweep;
 mod writer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -74,6 +74,10 @@ pub(crate) struct Inner {
     bulk_work: Notify,
     sync_work: Notify,
     connected: AtomicBool,
+    /// When a signed notification was last noted, in seconds since 1970.
+    last_notification: AtomicI64,
+    /// A sync is reading: more work is about to come.
+    syncing: AtomicBool,
     intercom_problem: Mutex<Option<String>>,
     stop: CancellationToken,
 }
@@ -116,6 +120,8 @@ impl Engine {
             bulk_work: Notify::new(),
             sync_work: Notify::new(),
             connected: AtomicBool::new(false),
+            last_notification: AtomicI64::new(0),
+            syncing: AtomicBool::new(false),
             intercom_problem: Mutex::default(),
             stop,
         };

@@ -16,6 +16,7 @@ use crate::store::{
     Cause, Claim, Ending, MirrorEntry, MirrorWrite, Outcome, Priority, Settlement, Subject,
     SubjectQuery, Task, WorkKey,
 };
+use crate::telemetry;
 
 /// How many contacts are derived at a time; bounds memory.
 const CHUNK: usize = 500;
@@ -61,6 +62,7 @@ impl Round<'_> {
         }
         let planned = self.derive(contacts).await?;
         let planned = self.refresh(planned).await?;
+        let planned = self.untangle_phones(planned).await?;
         self.write(planned).await
     }
 
@@ -320,6 +322,46 @@ impl Round<'_> {
         Ok(planned.iter().map(has_moved).collect())
     }
 
+    /// Leaves phone numbers out that are known to be another contact's, in Brevo or in this round: to
+    /// try them would cost a refused call each.
+    async fn untangle_phones(
+        &mut self,
+        planned: Vec<Planned>,
+    ) -> Result<Vec<Planned>, EngineError> {
+        let phone = |one: &Planned| {
+            let sms = one.change.set.iter().find(|(name, _)| name.as_str() == "SMS");
+            sms.map(|(_, value)| value.phone_digits())
+        };
+        let phones: Vec<String> = planned.iter().filter_map(phone).collect();
+        if phones.is_empty() {
+            return Ok(planned);
+        }
+        let mut owners: BTreeMap<String, Option<i64>> = BTreeMap::new();
+        for (digits, id) in self.engine.store.sms_owners(phones).await? {
+            owners.insert(digits, Some(id));
+        }
+        let (mut untangled, mut endings) = (Vec::new(), Vec::new());
+        for mut one in planned {
+            if let Some(digits) = phone(&one) {
+                let own = one.current.as_ref().map(|mirrored| mirrored.contact.id);
+                let is_taken =
+                    owners.get(&digits).is_some_and(|owner| owner.is_none() || *owner != own);
+                owners.entry(digits).or_insert(own);
+                if is_taken {
+                    // It has the number, so this cannot fail.
+                    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner);
+                }
+            }
+            if derive::has_work(&one) {
+                untangled.push(one);
+            } else {
+                endings.push(*derive::unchanged(one));
+            }
+        }
+        self.settle(endings).await?;
+        Ok(untangled)
+    }
+
     /// Writes what is planned and settles it. Who is being worked on elsewhere waits for its turn.
     async fn write(&mut self, planned: Vec<Planned>) -> Result<(), EngineError> {
         let mut held = Vec::new();
@@ -557,7 +599,7 @@ fn undecided(journey: Journey) -> Settlement {
 
 fn report(owner: &RecordId, left_out: &[resolve::LeftOut]) {
     for one in left_out {
-        metrics::counter!("tajo_values_left_out_total").increment(1);
+        metrics::counter!(telemetry::VALUES_LEFT_OUT.name).increment(1);
         tracing::warn!(
             contact.id = %owner,
             attribute.name = %one.attribute,

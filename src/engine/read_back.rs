@@ -133,6 +133,15 @@ impl ReadBack {
         self.one(lane, Identifier::Email(email.clone())).await
     }
 
+    /// Reads one contact by the digits of its SMS number.
+    pub(crate) async fn by_phone(
+        &self,
+        lane: Lane,
+        digits: String,
+    ) -> Result<Option<BrevoContact>, EngineError> {
+        self.one(lane, Identifier::Phone(digits)).await
+    }
+
     /// Reads one contact by its number; one that is gone leaves the mirror.
     pub(crate) async fn by_id(
         &self,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -20,6 +21,11 @@ const LIVE_WORKERS: usize = 4;
 const LIVE_CLAIM: usize = 16;
 /// How many keys a round of the bulk lane claims.
 const BULK_CLAIM: usize = 10_000;
+/// How many keys the bulk lane likes to have before it claims, while a sync is reading.
+const GATHER: u64 = 2_000;
+/// How often, and how long at a time, it waits for them.
+const GATHER_LOOKS: u32 = 30;
+const GATHER_LOOK: Duration = Duration::from_millis(100);
 /// From how many waiting keys on the bulk lane helps the live lane out.
 const LIVE_BACKLOG: u64 = 200;
 /// The longest that a worker waits before it looks for work by itself.
@@ -131,7 +137,11 @@ impl Inner {
         wake: &Notify,
         priorities: &[Priority],
     ) -> Result<(), EngineError> {
-        let due = self.store.next_due(priorities).await?;
+        // A store that fails is looked at again later; it must not end a worker.
+        let due = self.store.next_due(priorities).await.unwrap_or_else(|error| {
+            self.note(&error.into());
+            None
+        });
         let now = self.clock.now();
         let until_due = due.map(|due| {
             Duration::from_secs(due.seconds().saturating_sub(now.seconds()).max(1).unsigned_abs())
@@ -152,7 +162,21 @@ impl Inner {
         if self.stop.is_cancelled() { Err(EngineError::Stopping) } else { Ok(()) }
     }
 
-    /// Waits while there is no rule set. Opt-outs go on meanwhile.
+    /// Waits a moment for more while a sync is reading: a fuller import costs as much as a small one.
+    async fn gather(&self) -> Result<(), EngineError> {
+        for _ in 0..GATHER_LOOKS {
+            let is_syncing = self.syncing.load(Ordering::Relaxed);
+            let waiting =
+                self.store.waiting(Priority::Bulk, self.clock.now()).await.unwrap_or(GATHER);
+            if !is_syncing || waiting >= GATHER {
+                break;
+            }
+            self.wait(GATHER_LOOK).await?;
+        }
+        Ok(())
+    }
+
+    /// What may be claimed: nothing that asks rules while there are none.
     fn claimable(&self, priorities: &'static [Priority]) -> &'static [Priority] {
         if self.rules.current().is_some() { priorities } else { &[] }
     }
@@ -208,6 +232,7 @@ async fn bulk(engine: Arc<Inner>) {
 
 async fn bulk_round(engine: &Inner) -> Result<bool, EngineError> {
     engine.wait_for_gate().await?;
+    engine.gather().await?;
     let claimed = async {
         let waiting = engine.store.waiting(Priority::Live, engine.clock.now()).await?;
         let priorities: &'static [Priority] = if waiting > LIVE_BACKLOG {

@@ -1,6 +1,7 @@
 //! Sweeps of Intercom: the truth that webhooks only hurry ahead of.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::suppression::opt_outs_of;
 use super::{EngineError, Inner};
@@ -77,7 +78,10 @@ impl Inner {
         tracing::info!(sync.id, kind = ?sync.kind, "a sync begins");
 
         let mut sweep = Sweep { engine: self, intercom, sync };
+        self.syncing.store(true, Ordering::Relaxed);
         let result = sweep.run().await;
+        self.syncing.store(false, Ordering::Relaxed);
+        self.bulk_work.notify_one();
         let mut sync = sweep.sync;
         sync.finished_at = Some(self.clock.now());
         sync.state = match &result {

@@ -19,8 +19,9 @@ use crate::http::Lane;
 use crate::intercom::IntercomClient;
 use crate::model::{
     Applied, AttributeName, AttributeValue, BrevoContact, Change, Identity, ListId, Mirrored,
-    Timestamp,
+    RecordId, Timestamp,
 };
+use crate::telemetry;
 
 /// How many single calls are under way at a time; the limiter keeps them apart.
 const PARALLEL: usize = 16;
@@ -219,7 +220,8 @@ impl Writer<'_> {
                 if identifiers.iter().any(|name| name == "EMAIL") {
                     return self.address_is_taken(&change).await;
                 }
-                leave_out(&mut change, &identifiers, planned)?;
+                self.find_owner(&change, &identifiers).await?;
+                leave_out(&mut change, &identifiers, &planned.owner)?;
             }
             Err(BrevoError::NotFound { message }) => return self.is_gone(planned, message).await,
             Err(error) => return Err(error.into()),
@@ -229,6 +231,15 @@ impl Writer<'_> {
         }
         let id = self.send(&change).await?;
         self.confirm(planned, &change, id).await
+    }
+
+    /// Reads who owns a phone number that was refused, so that it is not tried again in vain.
+    async fn find_owner(&self, change: &Change, identifiers: &[String]) -> Result<(), EngineError> {
+        let sms = change.set.iter().find(|(name, _)| name.as_str() == "SMS");
+        if let Some((_, phone)) = sms.filter(|_| identifiers.iter().any(|name| name == "SMS")) {
+            self.importer.read_back.by_phone(self.lane, phone.phone_digits()).await?;
+        }
+        Ok(())
     }
 
     /// Sends a change by itself; answers the contact's number, where Brevo says it.
@@ -483,21 +494,21 @@ impl Bulk {
 }
 
 /// Leaves identifiers out of a change that another contact owns; the rest is written.
-fn leave_out(
+pub(crate) fn leave_out(
     change: &mut Change,
     identifiers: &[String],
-    planned: &Planned,
+    owner: &RecordId,
 ) -> Result<(), BrevoError> {
     let before = change.set.len();
     change.set.retain(|name, _| !identifiers.iter().any(|identifier| identifier == name.as_str()));
     if change.set.len() == before {
         return Err(BrevoError::Duplicate { identifiers: identifiers.to_vec() });
     }
-    metrics::counter!("tajo_identifiers_left_out_total").increment(1);
+    metrics::counter!(telemetry::IDENTIFIERS_LEFT_OUT.name).increment(1);
     tracing::warn!(
-        contact.id = %planned.owner,
+        contact.id = %owner,
         identifiers = identifiers.join(", "),
-        "another contact of brevo's owns this identifier; the rest was written"
+        "another contact of brevo's owns this identifier; the rest is written"
     );
     Ok(())
 }

@@ -111,7 +111,7 @@ impl AttributeValue {
     /// numbers by their digits, numbers by value, days by their day, options in any order.
     pub fn is_same(&self, other: &Self, name: &AttributeName) -> bool {
         if name.is_phone() {
-            return self.digits() == other.digits();
+            return self.phone_digits() == other.phone_digits();
         }
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => {
@@ -145,8 +145,8 @@ impl AttributeValue {
         }
     }
 
-    /// The digits of a phone number; a leading `00` stands for `+`.
-    fn digits(&self) -> String {
+    /// The digits of a phone number, by which Brevo knows it; a leading `00` stands for `+`.
+    pub fn phone_digits(&self) -> String {
         let text = self.to_string();
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         match digits.strip_prefix("00") {

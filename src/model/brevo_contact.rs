@@ -30,6 +30,12 @@ pub struct BrevoContact {
 }
 
 impl BrevoContact {
+    /// The digits of its SMS number, which no other contact may have.
+    pub fn sms_digits(&self) -> Option<String> {
+        let sms = self.attributes.iter().find(|(name, _)| name.as_str() == "SMS");
+        sms.map(|(_, value)| value.phone_digits()).filter(|digits| !digits.is_empty())
+    }
+
     /// This contact as it is once `change` was written.
     #[must_use]
     pub fn after(mut self, change: &Change) -> Self {

@@ -133,6 +133,9 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Finds what the mirror knows of an address.
     async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError>;
 
+    /// Finds which of Brevo's contacts have these SMS numbers, given by their digits.
+    async fn sms_owners(&self, phones: Vec<String>) -> Result<BTreeMap<String, i64>, StoreError>;
+
     /// Finds the ids of mirrored contacts that were not read since `since`, lists aside.
     async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError>;
 

@@ -9,6 +9,7 @@
 
 mod consent;
 mod cost;
+mod crash;
 mod faults;
 mod journey;
 mod recorded;

@@ -73,6 +73,7 @@ CREATE TABLE mirror (
     id          INTEGER NOT NULL,
     email_hash  BLOB,
     ext_id_hash BLOB,
+    sms_hash    BLOB,
     owner       TEXT,
     email_blacklisted INTEGER NOT NULL,
     sms_blacklisted   INTEGER NOT NULL,
@@ -83,6 +84,7 @@ CREATE TABLE mirror (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX mirror_owner ON mirror (workspace, owner) WHERE owner IS NOT NULL;
 CREATE INDEX mirror_email ON mirror (workspace, email_hash) WHERE email_hash IS NOT NULL;
+CREATE INDEX mirror_sms ON mirror (workspace, sms_hash) WHERE sms_hash IS NOT NULL;
 CREATE INDEX mirror_ext_id ON mirror (workspace, ext_id_hash) WHERE ext_id_hash IS NOT NULL;
 
 -- Who opted out of what, by keyed hash: it outlives every deletion.

@@ -1,5 +1,7 @@
 //! The mirror of Brevo, and the ledger that its blacklist flags enter.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
@@ -61,10 +63,11 @@ fn write_row(
 ) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
-            "INSERT INTO mirror (workspace, id, email_hash, ext_id_hash, owner, email_blacklisted,
-                 sms_blacklisted, state, applied, read_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT DO UPDATE SET email_hash = excluded.email_hash, ext_id_hash = excluded.ext_id_hash,
+            "INSERT INTO mirror (workspace, id, email_hash, ext_id_hash, sms_hash, owner,
+                 email_blacklisted, sms_blacklisted, state, applied, read_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT DO UPDATE SET email_hash = excluded.email_hash,
+                 ext_id_hash = excluded.ext_id_hash, sms_hash = excluded.sms_hash,
                  owner = excluded.owner, email_blacklisted = excluded.email_blacklisted,
                  sms_blacklisted = excluded.sms_blacklisted, state = excluded.state,
                  applied = excluded.applied, read_at = excluded.read_at",
@@ -74,6 +77,7 @@ fn write_row(
             contact.id,
             contact.email.as_ref().map(|email| ids.email_hash(email)),
             contact.ext_id.as_ref().map(|ext_id| ids.ext_id_hash(ext_id)),
+            contact.sms_digits().map(|digits| ids.sms_hash(&digits)),
             owner,
             contact.email_blacklisted,
             contact.sms_blacklisted,
@@ -261,6 +265,25 @@ pub(super) fn at_address(
         .prepare_cached(&sql)?
         .query_row((ids.workspace(), ids.email_hash(email)), read)
         .optional()?)
+}
+
+/// Finds which contacts have these phone numbers, given by their digits.
+pub(super) fn sms_owners(
+    conn: &Connection,
+    ids: &Ids,
+    phones: &[String],
+) -> Result<BTreeMap<String, i64>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id FROM mirror WHERE workspace = ?1 AND sms_hash = ?2 ORDER BY id LIMIT 1",
+    )?;
+    let mut owners = BTreeMap::new();
+    for phone in phones {
+        let owner = statement
+            .query_row((ids.workspace(), ids.sms_hash(phone)), |row| row.get(0))
+            .optional()?;
+        owners.extend(owner.map(|id| (phone.clone(), id)));
+    }
+    Ok(owners)
 }
 
 pub(super) fn is_suppressed(

@@ -53,6 +53,10 @@ impl Ids {
         self.key.hash("email", email.as_str())
     }
 
+    fn sms_hash(&self, digits: &str) -> Vec<u8> {
+        self.key.hash("sms", digits)
+    }
+
     fn ext_id_hash(&self, ext_id: &str) -> Vec<u8> {
         self.key.hash("ext_id", ext_id)
     }
@@ -80,6 +84,7 @@ impl SqliteStore {
             std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
         }
         let ids = Arc::new(Ids { workspace: WorkspaceId::default(), key });
+        owner_only(path).map_err(|error| fail(error.to_string()))?;
         let mut conn = Connection::open(path).map_err(|error| fail(error.to_string()))?;
         prepare(&mut conn).map_err(|error| fail(error.to_string()))?;
         books::check_key(&conn, &ids)?;
@@ -118,6 +123,16 @@ impl SqliteStore {
         let ids = Arc::clone(&self.ids);
         self.readers.read(move |conn| verb(conn, &ids)).await
     }
+}
+
+/// Makes the file, if there is none, for its owner alone: it holds personal data. SQLite gives the
+/// files beside it the same mode.
+fn owner_only(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
 }
 
 fn require_sqlite() -> Result<(), StoreError> {
@@ -359,6 +374,10 @@ impl Store for SqliteStore {
 
     async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError> {
         self.read(move |conn, ids| mirror::at_address(conn, ids, &email)).await
+    }
+
+    async fn sms_owners(&self, phones: Vec<String>) -> Result<BTreeMap<String, i64>, StoreError> {
+        self.read(move |conn, ids| mirror::sms_owners(conn, ids, &phones)).await
     }
 
     async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError> {

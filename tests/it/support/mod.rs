@@ -1,7 +1,9 @@
 //! What the tests speak in.
 
 mod app;
+mod process;
 mod wait;
 
 pub(crate) use app::App;
+pub(crate) use process::{Deployment, Service};
 pub(crate) use wait::until;

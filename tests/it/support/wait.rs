@@ -7,11 +7,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until `check` answers something; fails with `what` if it does not in time.
 #[track_caller]
-pub(crate) fn until<T, C, F>(what: &str, mut check: C) -> impl Future<Output = T>
-where
-    C: FnMut() -> F,
-    F: Future<Output = Option<T>>,
-{
+pub(crate) fn until<T>(
+    what: &str,
+    mut check: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
     async move {
         let began = Instant::now();
