@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(live.compare(&hidden(10)), Freshness::Newer);
         assert_eq!(live.compare(&hidden(9)), Freshness::Older);
         let archived = Record::from(hidden(10));
-        assert_eq!(archived.compare(&snapshot(10, "a", Source::Notification)), Freshness::Older);
+        assert_eq!(archived.compare(&snapshot(10, "a", Source::Notification)), Freshness::Tie);
         assert_eq!(archived.compare(&snapshot(11, "a", Source::Notification)), Freshness::Newer);
         assert_eq!(archived.compare(&snapshot(9, "a", read(11))), Freshness::Newer);
     }
