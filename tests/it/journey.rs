@@ -138,48 +138,6 @@ async fn tags_put_on_lists_and_take_off_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_in_intercom_is_deleted_in_brevo_if_the_engine_made_it() {
-    let app = App::builder().start().await;
-    app.sandbox.brevo.put_contact(&json!({"email": "bob@example.com"})).unwrap();
-    let ann_id = app.create(ann()).await;
-    let bob_id = app.create(json!({"email": "bob@example.com", "role": "user"})).await;
-    app.fire(app.sandbox.intercom.delete(&ann_id).unwrap()).await;
-    app.fire(app.sandbox.intercom.delete(&bob_id).unwrap()).await;
-    assert_eq!(app.sandbox.brevo.contact("ann@example.com"), None);
-    let bob = app.sandbox.brevo.contact("bob@example.com").unwrap();
-    assert_eq!(bob["listIds"], json!([]), "somebody else's contact is only released");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_intercom_denies_is_not_carried_out() {
-    let app = App::builder().start().await;
-    let id = app.create(ann()).await;
-    let now = app.engine().now().seconds() + 60;
-    let item = json!({"id": id, "type": "contact", "deleted": true});
-    let notification = tajo::sandbox::intercom::notification(
-        app.sandbox.intercom.app_id(),
-        "contact.deleted",
-        item,
-        tajo::model::Timestamp::from_seconds(now),
-    );
-    app.deliver(notification.to_string().as_bytes()).await;
-    app.drained().await;
-    assert!(app.sandbox.brevo.contact("ann@example.com").is_some());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_archived_is_released_and_comes_back_in_full() {
-    let app = App::builder().start().await;
-    let id = app.create(ann()).await;
-    app.fire(app.sandbox.intercom.archive(&id).unwrap()).await;
-    let held = app.sandbox.brevo.contact("ann@example.com").unwrap();
-    assert_eq!(held["listIds"], json!([]));
-    assert_eq!(held["attributes"]["FIRSTNAME"], "Ann", "nothing else is taken away");
-    app.fire(app.sandbox.intercom.unarchive(&id).unwrap()).await;
-    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["listIds"], json!([35]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn of_several_contacts_with_one_address_the_user_speaks() {
     let app = App::builder().start().await;
     app.create(json!({"email": "one@example.com", "name": "Lead Name", "role": "lead"})).await;

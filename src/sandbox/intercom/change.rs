@@ -1,5 +1,6 @@
 //! How the workspace changes, whether a request or Intercom itself wants it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -205,17 +206,22 @@ impl State {
         Ok(())
     }
 
-    /// Makes a company.
+    /// Makes a company or, where one has this `company_id`, updates that.
     pub(super) fn create_company(
         &mut self,
         body: &Value,
         now: Timestamp,
     ) -> Result<CompanyId, Refused> {
-        let id = self.id_at(now.seconds());
-        let company = Company::parse(Arc::clone(&id), body, self.next_ms(now))?;
+        let known = body.get("company_id").and_then(Value::as_str);
+        let known = known.and_then(|company_id| self.companies.by_company_id(company_id));
+        let known = known.map(|company| (Arc::clone(&company.id), company.members.clone()));
+        let topic = if known.is_some() { "company.updated" } else { "company.created" };
+        let (id, members) = known.unwrap_or_else(|| (self.id_at(now.seconds()), BTreeSet::new()));
+        let mut company = Company::parse(Arc::clone(&id), body, self.next_ms(now))?;
+        company.members = members;
         let item = company.notification(&self.app_id);
         self.companies.put(company);
-        self.fire("company.created", item, now);
+        self.fire(topic, item, now);
         Ok(id)
     }
 

@@ -183,6 +183,10 @@ impl CompanyTable {
         self.by_id.insert(Arc::clone(&company.id), company);
     }
 
+    pub(super) fn by_company_id(&self, company_id: &str) -> Option<&Company> {
+        self.by_id.values().find(|company| company.company_id == company_id)
+    }
+
     pub(super) fn get(&self, id: &str) -> Option<&Company> {
         self.by_id.get(id)
     }

@@ -286,7 +286,7 @@ impl IntercomSandbox {
         self.change_contact(into, |state, now| state.merge(from, into, now))
     }
 
-    /// Makes a company from what `POST /companies` takes. No list shows it before it has a contact.
+    /// Makes or updates a company by what `POST /companies` takes. No list shows it before it has a contact.
     pub fn create_company(&self, company: Value) -> Result<Changed, Refused> {
         self.change(|state, now| state.create_company(&company, now).map(|id| id.to_string()))
     }

@@ -542,3 +542,6 @@ impl Store for SqliteStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

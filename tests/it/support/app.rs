@@ -23,7 +23,7 @@ use super::until;
 #[must_use]
 pub(crate) struct AppBuilder {
     options: SandboxOptions,
-    settings: String,
+    settings: Vec<(&'static str, String)>,
     scripts: Vec<(String, String)>,
     limited: bool,
 }
@@ -42,9 +42,9 @@ impl AppBuilder {
         self
     }
 
-    /// More lines of the configuration, at top level.
-    pub(crate) fn with_settings(mut self, yaml: &str) -> Self {
-        self.settings.push_str(yaml);
+    /// A setting of the connector `intercom` or `brevo`, as a line of YAML.
+    pub(crate) fn with_setting(mut self, connector: &'static str, line: &str) -> Self {
+        self.settings.push((connector, line.to_owned()));
         self
     }
 
@@ -89,7 +89,7 @@ pub(crate) struct App {
     engine: Option<Engine>,
     clock: Arc<dyn Clock>,
     folder: TempDir,
-    settings: String,
+    settings: Vec<(&'static str, String)>,
     limited: bool,
 }
 
@@ -100,7 +100,7 @@ impl App {
         options.brevo.limits = Limits::off();
         options.brevo.import_delay = Duration::from_millis(20);
         options.intercom.rate_limit = None;
-        AppBuilder { options, settings: String::new(), scripts: Vec::new(), limited: false }
+        AppBuilder { options, settings: Vec::new(), scripts: Vec::new(), limited: false }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -113,9 +113,16 @@ impl App {
 
     /// The configuration that points the engine at the sandbox.
     pub(crate) fn config(&self) -> Config {
-        // Where the sandbox keeps no limits, the engine need not be held to the smallest ones.
-        let tier = if self.limited { "" } else { "    rate_tier: extended\n" };
-        let yaml = format!("{}{tier}{}", self.sandbox.settings(), self.settings);
+        let mut yaml = self.sandbox.settings();
+        let mut settings = self.settings.clone();
+        if !self.limited {
+            // Where the sandbox keeps no limits, the engine need not be held to the smallest ones.
+            settings.push(("brevo", "rate_tier: extended".to_owned()));
+        }
+        for (connector, line) in settings {
+            let section = format!("  {connector}:\n");
+            yaml = yaml.replace(&section, &format!("{section}    {line}\n"));
+        }
         let path = self.folder.path().join("config/tajo.yaml");
         Config::parse(&yaml, &path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
     }
@@ -138,7 +145,12 @@ impl App {
 
     /// Runs a full sync and waits until all that it caused is done.
     pub(crate) async fn sync(&self) -> Sync {
-        let request = SyncRequest { kind: SyncKind::Full, resources: Vec::new(), since: None };
+        self.sync_as(SyncKind::Full).await
+    }
+
+    /// Runs a sync and waits until all that it caused is done.
+    pub(crate) async fn sync_as(&self, kind: SyncKind) -> Sync {
+        let request = SyncRequest { kind, resources: Vec::new(), since: None };
         let sync = self.engine().request_sync(request).await.unwrap();
         let sync = until("the sync is over", async || {
             let sync = self.engine().sync(&sync.id).await.unwrap().unwrap();

@@ -1,0 +1,199 @@
+//! The store against its promises, whatever the order of what happens to it.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::model::{Liveness, Source};
+use crate::store::{Cause, Ending, Journalled, Outcome, Task};
+
+const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path, AddressKey::derive(b"test"), NOW).unwrap()
+}
+
+fn arrival(contact: u8, second: i64, name: &str) -> Arrival {
+    let key = RecordKey::contact(format!("c{contact}").parse().unwrap());
+    let body =
+        json!({"updated_at": second, "name": name, "email": format!("c{contact}@example.com")});
+    let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, NOW, NOW);
+    let notification = Journalled {
+        dedupe_key: format!("{contact} {second} {name}"),
+        topic: "contact.user.updated".to_owned(),
+        body: b"{}".to_vec(),
+    };
+    Arrival {
+        notification: Some(notification),
+        received: NOW,
+        priority: Priority::Live,
+        content: Content::Snapshots {
+            primary: Box::new(snapshot),
+            others: Vec::new(),
+            opt_outs: Vec::new(),
+        },
+    }
+}
+
+async fn claim(store: &SqliteStore) -> Vec<Claim> {
+    store.claim(&[Priority::Live, Priority::Bulk], 10, NOW.plus(100)).await.unwrap()
+}
+
+fn done(outcome: Outcome) -> Ending {
+    Ending::Done { outcome, due_again: None }
+}
+
+#[tokio::test]
+async fn what_took_the_process_down_twice_is_a_dead_letter_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tajo.db");
+    let store = open(&path);
+    for contact in 0..3 {
+        store.accept(arrival(contact, 1, "a")).await.unwrap();
+    }
+    // All are claimed together when the process dies: nobody knows who was to blame.
+    assert_eq!(claim(&store).await.len(), 3);
+    store.close().await;
+
+    let store = open(&path);
+    let claims = claim(&store).await;
+    assert!(claims.iter().all(|claim| claim.is_suspect));
+    // The first survives being evaluated alone, the second takes the process down.
+    let (first, second) = (claims[0].key.clone(), claims[1].key.clone());
+    store.evaluate_alone(None, Some(first.clone())).await.unwrap();
+    store.evaluate_alone(Some(first), Some(second.clone())).await.unwrap();
+    store.close().await;
+
+    let store = open(&path);
+    let letters = store.dead_letters(10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].record, Some(format!("contact:{}", second.id)));
+    assert_eq!(letters[0].kind, "crash");
+    let claims = claim(&store).await;
+    assert_eq!(claims.len(), 2);
+    let counts = store.counts(NOW).await.unwrap().records;
+    assert_eq!((counts.accepted, counts.dead, counts.pending), (3, 1, 2));
+}
+
+#[tokio::test]
+async fn a_store_of_another_key_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tajo.db");
+    open(&path).close().await;
+    let refused = SqliteStore::open(&path, AddressKey::derive(b"other"), NOW).unwrap_err();
+    assert!(matches!(refused, StoreError::OtherKey));
+    open(&path).close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tajo.db");
+    let text = "not a database, but somebody's only copy of something".repeat(100);
+    std::fs::write(&path, &text).unwrap();
+    let refused = SqliteStore::open(&path, AddressKey::derive(b"test"), NOW).unwrap_err();
+    assert!(refused.to_string().contains("tajo.db"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+/// Something that happens to a store.
+#[derive(Debug, Clone)]
+enum Step {
+    Arrive { contact: u8, second: i64, name: u8 },
+    Claim,
+    Finish(u8),
+    Crash,
+    RetryDead,
+    DropDead,
+    Rederive,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let arrive = (0u8..3, 0i64..4, 0u8..2);
+    let arrive = arrive.prop_map(|(contact, second, name)| Step::Arrive { contact, second, name });
+    let step = prop_oneof![
+        6 => arrive,
+        3 => Just(Step::Claim),
+        5 => (0u8..6).prop_map(Step::Finish),
+        1 => Just(Step::Crash),
+        1 => Just(Step::RetryDead),
+        1 => Just(Step::DropDead),
+        1 => Just(Step::Rederive),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+async fn run(steps: Vec<Step>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tajo.db");
+    let mut store = open(&path);
+    let mut open_claims: Vec<Claim> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Arrive { contact, second, name } => {
+                store.accept(arrival(contact, second, &name.to_string())).await.unwrap();
+            }
+            Step::Claim => open_claims.extend(claim(&store).await),
+            Step::Finish(how) => {
+                let Some(claim) = open_claims.pop() else { continue };
+                let retry = Ending::Retry { at: NOW, cursor: None, counts: how == 4 };
+                let ending = match how {
+                    0 => done(Outcome::Applied),
+                    1 => done(Outcome::Unchanged),
+                    2 => Ending::Done { outcome: Outcome::Skipped, due_again: Some(NOW.plus(9)) },
+                    3 => Ending::Dead(Cause { kind: "script", ..Cause::default() }),
+                    _ => retry,
+                };
+                store.settle(vec![Settlement::new(claim, ending)], NOW).await.unwrap();
+            }
+            Step::Crash => {
+                store.close().await;
+                open_claims.clear();
+                store = open(&path);
+            }
+            Step::RetryDead => {
+                store.retry_dead_letters(DeadLetterQuery::All, NOW).await.unwrap();
+            }
+            Step::DropDead => {
+                store.drop_dead_letters(DeadLetterQuery::All).await.unwrap();
+            }
+            Step::Rederive => {
+                store.rederive_all(NOW).await.unwrap();
+            }
+        }
+        let r = store.counts(NOW).await.unwrap().records;
+        let sum = r.applied
+            + r.unchanged
+            + r.superseded
+            + r.ignored
+            + r.skipped
+            + r.held
+            + r.dead
+            + r.pending;
+        assert_eq!(r.accepted, sum, "{r:?}");
+    }
+    // Whatever happened, everything that waits can be claimed and finished.
+    open_claims.extend(claim(&store).await);
+    for claim in std::mem::take(&mut open_claims) {
+        store.settle(vec![Settlement::new(claim, done(Outcome::Applied))], NOW).await.unwrap();
+    }
+    for claim in claim(&store).await {
+        assert_eq!(claim.key.task, Task::Contact);
+        store.settle(vec![Settlement::new(claim, done(Outcome::Applied))], NOW).await.unwrap();
+    }
+    assert_eq!(store.counts(NOW).await.unwrap().records.pending, 0);
+    store.close().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// INVARIANT: every accepted input is in exactly one counted state, at any moment.
+    #[test]
+    fn every_accepted_input_is_in_exactly_one_state(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(steps));
+    }
+}
