@@ -103,6 +103,12 @@ impl Planned {
         self.current.as_ref().map(|mirrored| mirrored.applied.clone()).unwrap_or_default()
     }
 
+    /// What Brevo held of the contacts that this concerns, as far as it is known.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &BrevoContact> {
+        let former = self.release.as_ref().map(|(former, _)| &former.contact);
+        self.current.as_ref().map(|mirrored| &mirrored.contact).into_iter().chain(former)
+    }
+
     /// When to derive again because the answer of a rule flips.
     pub(crate) fn due_again(&self) -> Option<Timestamp> {
         self.decision.as_ref().and_then(|decision| decision.flips_at)
@@ -112,7 +118,10 @@ impl Planned {
     /// move of an address must not miss an opt-out that was made in Brevo meanwhile.
     pub(crate) fn needs_fresh_mirror(&self) -> bool {
         let creates = self.current.is_none() && self.action == Action::Write;
-        creates || !self.change.add.is_empty() || self.change.moves_address()
+        creates
+            || !self.change.add.is_empty()
+            || self.change.moves_address()
+            || self.release.is_some()
     }
 }
 
@@ -299,9 +308,14 @@ pub(crate) fn compare(
             _ => (Resolved::default(), decision, Action::Release),
         },
     };
+    // Who opted out at his former address did so as a person, not as an address.
+    let former = target.former.as_ref().map(|mirrored| &mirrored.contact);
+    let was_out = |flag: fn(&BrevoContact) -> bool| former.is_some_and(flag);
     let resolved = Resolved {
-        email_opt_out: resolved.email_opt_out || email_suppressed,
-        sms_opt_out: resolved.sms_opt_out || sms_suppressed,
+        email_opt_out: resolved.email_opt_out
+            || email_suppressed
+            || was_out(|c| c.email_blacklisted),
+        sms_opt_out: resolved.sms_opt_out || sms_suppressed || was_out(|c| c.sms_blacklisted),
         ..resolved
     };
     let nothing = Applied::default();

@@ -289,17 +289,16 @@ impl Round<'_> {
     }
 
     async fn ask_each(&self, planned: &[Planned]) -> Result<Vec<bool>, EngineError> {
+        let read_back = &self.services.read_back;
         let mut moved = Vec::new();
         for one in planned {
-            let known = one.current.as_ref().map(|mirrored| &mirrored.contact);
-            let mut found = match known {
-                Some(contact) => self.services.read_back.by_id(self.lane, contact.id).await?,
-                None => None,
-            };
-            let mut has_moved = found.as_ref() != known;
+            let mut has_moved = false;
+            for known in one.known() {
+                let found = read_back.by_id(self.lane, known.id).await?;
+                has_moved |= found.as_ref() != Some(known);
+            }
             if let Some(address) = &one.change.email {
-                found = self.services.read_back.by_address(self.lane, address).await?;
-                has_moved |= found.is_some();
+                has_moved |= read_back.by_address(self.lane, address).await?.is_some();
             }
             moved.push(has_moved);
         }
@@ -314,10 +313,10 @@ impl Round<'_> {
             changes.iter().filter_map(|contact| contact.email.as_ref()).collect();
         let has_moved = |one: &Planned| {
             let is_taken = one.change.email.as_ref().is_some_and(|email| addresses.contains(email));
-            let known = one.current.as_ref().map(|mirrored| &mirrored.contact);
             is_taken
-                || known
-                    .is_some_and(|known| by_id.get(&known.id).is_some_and(|found| *found != known))
+                || one
+                    .known()
+                    .any(|known| by_id.get(&known.id).is_some_and(|found| *found != known))
         };
         Ok(planned.iter().map(has_moved).collect())
     }

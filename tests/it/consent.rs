@@ -111,3 +111,18 @@ async fn a_deletion_does_not_forget_an_opt_out() {
     assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
     app.assert_consent_kept();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_goes_along_to_an_address_that_brevo_has_already() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    app.sandbox.brevo.blacklist("ann@example.com");
+    app.sandbox.brevo.put_contact(&json!({"email": "moss@example.com"})).unwrap();
+    let moved =
+        app.sandbox.intercom.update_contact(&id, json!({"email": "moss@example.com"})).unwrap();
+    app.fire(moved).await;
+    let held = app.sandbox.brevo.contact("moss@example.com").unwrap();
+    assert_eq!(held["emailBlacklisted"], true);
+    assert_eq!(held["listIds"], json!([]));
+    app.assert_consent_kept();
+}
