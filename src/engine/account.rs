@@ -8,7 +8,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::sync::Mutex;
 
-use crate::brevo::{BrevoClient, BrevoError, Catalogue, type_for_creation};
+use crate::brevo::{BrevoClient, BrevoError, Catalogue, ErrorKind, type_for_creation};
 use crate::config::{Brevo, Config};
 use crate::http::Lane;
 use crate::model::{AttributeName, AttributeType, AttributeValue, ListId, ListRef};
@@ -155,7 +155,14 @@ impl Account {
             for name in
                 wanted.lists.iter().filter_map(|list| known.lists.unknown_name(list, config))
             {
-                self.create_list(lane, name).await?;
+                match self.create_list(lane, name).await {
+                    Ok(_) => {}
+                    // It stays absent: who is to be put on it becomes a dead letter that says so.
+                    Err(error) if error.kind() == ErrorKind::Permanent => {
+                        tracing::warn!(list.name = name, "brevo does not make this list: {error}");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         let known = self.snapshot(lane).await?;
@@ -199,7 +206,15 @@ impl Account {
             let configured = config.attributes.get(name).copied();
             let kind = configured.unwrap_or_else(|| type_for_creation(values));
             let options = options(kind, values);
-            self.brevo.create_attribute(lane, name, kind, &options).await?;
+            match self.brevo.create_attribute(lane, name, kind, &options).await {
+                Ok(()) => {}
+                // It stays absent: its values are left out, and nobody else waits for it.
+                Err(error) if error.kind() == ErrorKind::Permanent => {
+                    tracing::warn!(attribute.name = %name, "brevo does not make this attribute: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             tracing::info!(attribute.name = %name, attribute.kind = %kind, "made an attribute in brevo");
             self.attributes.invalidate(&()).await;
         }

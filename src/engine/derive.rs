@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::account::Snapshot as Account;
 use super::resolve::{self, LeftOut};
-use super::{assemble, identity};
+use super::{assemble, identity, suppression};
 use crate::config::{Config, OnGone};
+use crate::http::Lane;
 use crate::model::{
     Applied, BrevoContact, Change, Decision, Email, Liveness, Mirrored, Record, RecordId,
     RecordKey, Resolved, Timestamp, Verdict, difference,
@@ -46,6 +47,7 @@ pub(crate) struct Decided {
     /// The ledger's word on the address.
     email_suppressed: bool,
     sms_suppressed: bool,
+    is_credited: bool,
 }
 
 /// What should be true of the target.
@@ -73,6 +75,8 @@ pub(crate) struct Planned {
     /// Written before this one: what the engine granted to the contact that stood for the record
     /// until now.
     pub(crate) release: Option<(Box<Mirrored>, Change)>,
+    /// What was applied includes an intent of a process that died.
+    is_credited: bool,
 }
 
 /// What is done with the target.
@@ -114,11 +118,15 @@ impl Planned {
         self.decision.as_ref().and_then(|decision| decision.flips_at)
     }
 
-    /// True if Brevo has to be asked before this is written: a creation, an addition to a list and a
-    /// move of an address must not miss an opt-out that was made in Brevo meanwhile.
-    pub(crate) fn needs_fresh_mirror(&self) -> bool {
+    /// True if Brevo has to be asked before this is written: a creation, an addition to a list, a row
+    /// of an import, a move of an address and a deletion must not miss an opt-out that was made in
+    /// Brevo meanwhile.
+    pub(crate) fn needs_fresh_mirror(&self, lane: Lane) -> bool {
         let creates = self.current.is_none() && self.action == Action::Write;
+        let may_be_imported = lane == Lane::Bulk && !self.change.set.is_empty();
         creates
+            || may_be_imported
+            || self.action == Action::Delete
             || !self.change.add.is_empty()
             || self.change.moves_address()
             || self.release.is_some()
@@ -181,13 +189,17 @@ pub(crate) fn decide(
 
 fn decided(journey: Journey, target: identity::Target, wish: Wish) -> Station {
     let Journey { claim, subject } = journey;
+    let said = subject.record.as_ref().map(|record| suppression::opted_out(&record.body));
+    let (says_email, says_sms) = said.unwrap_or_default();
+    let is_credited = subject.intent.is_some();
     Station::Decided(Box::new(Decided {
         claim,
         owner: subject.id,
         target,
         wish,
-        email_suppressed: subject.email_suppressed,
-        sms_suppressed: subject.sms_suppressed,
+        email_suppressed: subject.email_suppressed || says_email,
+        sms_suppressed: subject.sms_suppressed || says_sms,
+        is_credited,
     }))
 }
 
@@ -281,7 +293,8 @@ pub(crate) fn compare(
     decided: Decided,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Planned, Box<Settlement>> {
-    let Decided { claim, owner, target, wish, email_suppressed, sms_suppressed } = decided;
+    let Decided { claim, owner, target, wish, email_suppressed, sms_suppressed, is_credited } =
+        decided;
     let (resolved, decision, action) = match wish {
         Wish::Rules(decision) => match resolve::resolve(config, account, &decision, left_out) {
             Ok(resolved) => (resolved, Some(decision), Action::Write),
@@ -326,8 +339,16 @@ pub(crate) fn compare(
         let change = difference(&Resolved::default(), Some(&former.contact), &former.applied);
         (Box::new(former), change)
     });
-    let planned =
-        Planned { claim, owner, decision, current: target.current, change, action, release };
+    let planned = Planned {
+        claim,
+        owner,
+        decision,
+        current: target.current,
+        change,
+        action,
+        release,
+        is_credited,
+    };
     if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
 }
 
@@ -356,7 +377,7 @@ pub(crate) fn unchanged(planned: Planned) -> Box<Settlement> {
                     .mirror
                     .push(MirrorWrite::Disown { id: mirrored.contact.id, owner: planned.owner });
             }
-            _ if mirrored.owner.as_ref() != Some(&planned.owner) => {
+            _ if planned.is_credited || mirrored.owner.as_ref() != Some(&planned.owner) => {
                 let adopted = Mirrored { owner: Some(planned.owner), ..mirrored };
                 settlement.mirror.push(MirrorWrite::Put(Box::new(adopted)));
             }

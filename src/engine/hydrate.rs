@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use moka::future::Cache;
 
 use super::{EngineError, assemble, suppression};
-use crate::http::Lane;
+use crate::http::{Lane, Retry};
 use crate::intercom::IntercomClient;
 use crate::intercom::normalize::{self, Truncated};
 use crate::model::{Clock, RecordId, Snapshot};
@@ -65,7 +65,17 @@ impl Hydrator {
         subject: &Subject,
         needs_read: bool,
     ) -> Result<Option<RecordId>, EngineError> {
-        let changed = self.has_completed(lane, subject, needs_read).await?;
+        let changed = match self.has_completed(lane, subject, needs_read).await {
+            // It is gone, or Intercom refuses this one: what is known of it has to do, until a
+            // notification or a sweep says more.
+            Err(EngineError::Intercom(error))
+                if error.retry() == Retry::Never && !error.is_refused_access() =>
+            {
+                tracing::warn!(contact.id = %subject.id, "a contact cannot be completed: {error}");
+                false
+            }
+            other => other?,
+        };
         Ok(changed.then(|| subject.id.clone()))
     }
 

@@ -58,14 +58,20 @@ pub(crate) fn target(subject: &Subject) -> Target {
         Some(MirrorEntry::Full(mirrored)) => Some((**mirrored).clone()),
         _ => None,
     };
+    let credited = |mut mirrored: Mirrored| {
+        if let Some(intent) = &subject.intent {
+            mirrored.applied = mirrored.applied.credited(intent, &mirrored.contact);
+        }
+        mirrored
+    };
     match (full(&subject.owned), full(&subject.at_address)) {
-        (owned, None) => Target { current: owned, former: None },
-        (None, at_address) => Target { current: at_address, former: None },
+        (owned, None) => Target { current: owned.map(credited), former: None },
+        (None, at_address) => Target { current: at_address.map(credited), former: None },
         (Some(owned), Some(other)) => {
             if owned.contact.email.is_some() && owned.contact.email == subject.address {
-                Target { current: Some(owned), former: None }
+                Target { current: Some(credited(owned)), former: None }
             } else {
-                Target { current: Some(other), former: Some(owned) }
+                Target { current: Some(credited(other)), former: Some(owned) }
             }
         }
     }

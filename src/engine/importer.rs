@@ -43,9 +43,10 @@ impl Importer {
         let process = match brevo.start_import(lane, file, lists, None).await {
             Ok(process) => process,
             Err(error) if error.outcome_unknown() => {
-                self.read_back.since(lane, started).await?;
+                tracing::warn!("the answer to an import is lost, brevo is asked instead: {error}");
+                let found = self.confirmed(lane, started).await?;
                 store.close_import(id).await?;
-                return Err(error.into());
+                return Ok(found);
             }
             Err(error) => {
                 store.close_import(id).await?;

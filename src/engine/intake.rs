@@ -32,18 +32,22 @@ impl Inner {
             },
         };
         let acceptance = self.take_in(arrival).await?;
-        self.note_notification(received).await?;
+        self.note_notification(received).await;
         Ok(acceptance)
     }
 
     /// Remembers, to the minute, that a signed notification came: Intercom reaches this engine.
-    async fn note_notification(&self, at: Timestamp) -> Result<(), EngineError> {
+    async fn note_notification(&self, at: Timestamp) {
         let noted = self.last_notification.load(Ordering::Relaxed);
-        if at.seconds() - noted >= 60 {
-            self.last_notification.store(at.seconds(), Ordering::Relaxed);
-            self.store.put_fact("last_notification", at.seconds().to_string()).await?;
+        if at.seconds() - noted < 60 {
+            return;
         }
-        Ok(())
+        self.last_notification.store(at.seconds(), Ordering::Relaxed);
+        // The notification itself is durable already, so a failure here is none of its sender's.
+        if let Err(error) = self.store.put_fact("last_notification", at.seconds().to_string()).await
+        {
+            self.note(&error.into());
+        }
     }
 
     /// Makes a notification durable that a trusted caller hands in.

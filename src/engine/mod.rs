@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::brevo::CallCounts;
-use crate::config::Config;
+use crate::config::{Config, Direction};
 use crate::intercom::Verified;
 use crate::model::{Clock, Timestamp};
 use crate::rules::{ReloadOptions, Rules, SourceFile};
@@ -90,6 +90,10 @@ impl Engine {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EngineError> {
+        if config.intercom.direction == Direction::BrevoToIntercom {
+            let text = "`direction: brevo_to_intercom` is not available yet, and the other direction was not asked for";
+            return Err(EngineError::Unconfigured(text.to_owned()));
+        }
         let stop = CancellationToken::new();
         let services = Services::new(&config, &store, &clock, &stop)?;
         let earlier = store.last_rule_set().await?.map(|set| {

@@ -74,15 +74,22 @@ impl Round<'_> {
         };
         let (email, sms) = (subject.email_suppressed, subject.sms_suppressed);
         let mut mirror = Vec::new();
-        for identifier in opt_out_targets(subject) {
+        let targets = if email || sms { opt_out_targets(subject) } else { Vec::new() };
+        for identifier in targets {
             let write = writer::opt_out_write(email, sms);
             match self.services.brevo.update(Lane::Urgent, &identifier, &write).await {
                 Ok(()) => {
                     self.engine.gate.open();
-                    mirror.extend(blacklisted(subject, &identifier, email, sms));
+                    if let Identifier::Id(id) = identifier {
+                        mirror.push(MirrorWrite::Blacklist { id, email, sms });
+                    }
                 }
                 // Nobody to blacklist: the ledger sees to it that a later creation carries the flag.
-                Err(BrevoError::NotFound { .. }) => {}
+                Err(BrevoError::NotFound { .. }) => {
+                    if let Identifier::Id(id) = identifier {
+                        mirror.push(MirrorWrite::Forget { id });
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Permanent => {
                     let cause =
                         Cause { kind: "refused", message: error.to_string(), ..Cause::default() };
@@ -104,6 +111,7 @@ impl Round<'_> {
         let is_last = contacts.len() < FAN_OUT;
         let cursor = contacts.last().map(ToString::to_string);
         store.rederive(contacts, Priority::Bulk, now).await?;
+        self.engine.bulk_work.notify_one();
         let ending = if is_last {
             Ending::Done { outcome: Outcome::Ignored, due_again: None }
         } else {
@@ -265,7 +273,7 @@ impl Round<'_> {
     /// opt-out, or a contact that somebody else made. What is not as mirrored is derived again.
     async fn refresh(&mut self, planned: Vec<Planned>) -> Result<Vec<Planned>, EngineError> {
         let (to_ask, mut fresh): (Vec<_>, Vec<_>) =
-            planned.into_iter().partition(Planned::needs_fresh_mirror);
+            planned.into_iter().partition(|one| one.needs_fresh_mirror(self.lane));
         if to_ask.is_empty() {
             return Ok(fresh);
         }
@@ -375,6 +383,8 @@ impl Round<'_> {
                 None => later.push(one),
             }
         }
+        let intents = mine.iter().map(|one| (one.owner.clone(), one.change.clone())).collect();
+        self.engine.store.intend(intents).await?;
         let fates = self.writer().write(&mine).await;
         let now = self.engine.clock.now();
         let mut endings: Vec<Settlement> = later
@@ -436,6 +446,11 @@ impl Round<'_> {
         let mut settlement = Settlement::new(planned.claim.clone(), ending);
         match fate {
             Fate::Written(contact, applied) => {
+                // Somebody else changed it meanwhile: what is to be is worked out again.
+                let expected = planned.held().after(&planned.change);
+                if planned.current.is_some() && !contact.is_as(&expected) {
+                    settlement.dirties.push(planned.owner.clone());
+                }
                 if let Some((former, change)) = &planned.release {
                     let contact = former.contact.clone().after(change);
                     let applied = crate::model::Applied {
@@ -478,6 +493,9 @@ impl Round<'_> {
     /// What was known turned out to be stale: the first time it is derived again at once, then less
     /// and less often, lest two sides that never agree keep the engine busy.
     fn again(&self, claim: &Claim) -> Ending {
+        if let Some(expired) = self.expired(claim, "what Brevo holds was never as it was read") {
+            return expired;
+        }
         let wait = match claim.attempts {
             0 | 1 => 0,
             attempts => Backoff::default().delay(attempts, None, random_fraction()).as_secs(),
@@ -488,17 +506,22 @@ impl Round<'_> {
 
     /// A failure that may pass. It counts for the record only while the service works for others.
     fn retry(&self, claim: &Claim, error: &EngineError) -> Ending {
-        let now = self.engine.clock.now();
         let counts = self.engine.gate.reason().is_none();
-        if let Some(since) = claim.failing_since.filter(|_| counts)
-            && now.seconds() - since.seconds() > GIVE_UP_AFTER_SECONDS
-        {
-            let message = format!("it failed for a day: {error}");
-            return Ending::Dead(Cause { kind: "expired", message, ..Cause::default() });
+        if counts && let Some(expired) = self.expired(claim, &error.to_string()) {
+            return expired;
         }
         let wait = Backoff::default().delay(claim.attempts, None, random_fraction());
-        let at = now.plus(wait.as_secs().max(1).cast_signed());
+        let at = self.engine.clock.now().plus(wait.as_secs().max(1).cast_signed());
         Ending::Retry { at, cursor: None, counts }
+    }
+
+    /// The end of what has failed for a day.
+    fn expired(&self, claim: &Claim, why: &str) -> Option<Ending> {
+        let since = claim.failing_since?;
+        let failing = self.engine.clock.now().seconds() - since.seconds();
+        let message = format!("it failed for a day: {why}");
+        (failing > GIVE_UP_AFTER_SECONDS)
+            .then(|| Ending::Dead(Cause { kind: "expired", message, ..Cause::default() }))
     }
 
     async fn settle(&mut self, endings: Vec<Settlement>) -> Result<(), EngineError> {
@@ -564,26 +587,6 @@ fn opt_out_targets(subject: &Subject) -> Vec<Identifier> {
         return subject.address.iter().cloned().map(Identifier::Email).collect();
     }
     known.into_iter().map(Identifier::Id).collect()
-}
-
-fn blacklisted(
-    subject: &Subject,
-    identifier: &Identifier,
-    email: bool,
-    sms: bool,
-) -> Option<MirrorWrite> {
-    let Identifier::Id(id) = identifier else {
-        return None;
-    };
-    let entries = subject.owned.iter().chain(&subject.at_address);
-    let mirrored = entries.filter(|entry| entry.id() == *id).find_map(|entry| match entry {
-        MirrorEntry::Full(mirrored) => Some(mirrored),
-        MirrorEntry::Outline { .. } => None,
-    })?;
-    let mut mirrored = mirrored.clone();
-    mirrored.contact.email_blacklisted |= email;
-    mirrored.contact.sms_blacklisted |= sms;
-    Some(MirrorWrite::Put(mirrored))
 }
 
 fn undecided(journey: Journey) -> Settlement {

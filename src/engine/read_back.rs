@@ -67,15 +67,26 @@ impl ReadBack {
             self.full(lane).await?;
             return Ok(Vec::new());
         };
-        self.since(lane, Timestamp::from_seconds(cursor)).await
+        let (changes, cursor) = self.read_since(lane, Timestamp::from_seconds(cursor)).await?;
+        self.move_cursor(cursor).await?;
+        Ok(changes)
     }
 
-    /// Reads what changed since a time and answers it.
+    /// Reads what changed since a time and answers it. Where [`Self::changes`] goes on stays as it is:
+    /// what lies between was not read.
     pub(crate) async fn since(
         &self,
         lane: Lane,
         since: Timestamp,
     ) -> Result<Vec<BrevoContact>, EngineError> {
+        Ok(self.read_since(lane, since).await?.0)
+    }
+
+    async fn read_since(
+        &self,
+        lane: Lane,
+        since: Timestamp,
+    ) -> Result<(Vec<BrevoContact>, Timestamp), EngineError> {
         let since = since.plus(-OVERLAP_SECONDS);
         let mut all: Vec<BrevoContact> = Vec::new();
         let mut cursor = self.clock.now();
@@ -98,8 +109,7 @@ impl ReadBack {
                 break;
             }
         }
-        self.move_cursor(cursor).await?;
-        Ok(all)
+        Ok((all, cursor))
     }
 
     /// Reads contacts of which the mirror keeps only an outline, the cheapest way: twenty a call, or
@@ -119,7 +129,9 @@ impl ReadBack {
                 .filter(|id| !page.contacts.iter().any(|contact| contact.id == **id))
                 .copied();
             self.store.forget(gone.collect()).await?;
-            self.store.observe(page.contacts, page.began).await?;
+            for contact in page.contacts {
+                self.store.observe_one(contact, self.clock.now()).await?;
+            }
         }
         Ok(())
     }
@@ -160,10 +172,9 @@ impl ReadBack {
         lane: Lane,
         identifier: Identifier,
     ) -> Result<Option<BrevoContact>, EngineError> {
-        let began = self.clock.now();
         let found = self.brevo.contact(lane, &identifier).await?;
         if let Some(contact) = &found {
-            self.store.observe(vec![contact.clone()], began).await?;
+            self.store.observe_one(contact.clone(), self.clock.now()).await?;
         }
         Ok(found)
     }

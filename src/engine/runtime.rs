@@ -315,9 +315,7 @@ async fn sweeps(engine: Arc<Inner>) {
                 next = next.min(due);
                 continue;
             }
-            if let Err(error) =
-                engine.request_sync(SyncRequest { kind, resources: Vec::new(), since: None }).await
-            {
+            if let Err(error) = engine.request_sweep(kind).await {
                 engine.note(&error);
                 continue;
             }
@@ -359,6 +357,7 @@ async fn read_backs(engine: Arc<Inner>) {
             Err(error) => engine.note(&error),
         }
         engine.bulk_work.notify_one();
+        engine.live_work.notify_one();
     }
 }
 
@@ -410,6 +409,16 @@ async fn keep_rules(engine: Arc<Inner>) {
 }
 
 impl Inner {
+    /// Requests a sweep, unless one of its kind waits already.
+    async fn request_sweep(&self, kind: SyncKind) -> Result<(), EngineError> {
+        let syncs = self.store.syncs(50).await?;
+        let waits = syncs.iter().any(|sync| sync.kind == kind && !sync.state.is_over());
+        if !waits {
+            self.request_sync(SyncRequest { kind, resources: Vec::new(), since: None }).await?;
+        }
+        Ok(())
+    }
+
     async fn keep_rule_set(
         &self,
         version: &str,

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::model::{RecordId, RecordKind, Snapshot, Timestamp, email_of};
+use crate::model::{Email, RecordId, RecordKind, Snapshot, Timestamp, email_of};
 use crate::store::{Channel, OptOut};
 
 /// The opt-outs that a snapshot shows. A stale snapshot counts as much as the newest: what somebody
@@ -13,25 +13,23 @@ pub(crate) fn opt_outs_of(snapshot: &Snapshot) -> Vec<OptOut> {
     if snapshot.key.kind != RecordKind::Contact {
         return Vec::new();
     }
-    let Some(email) = email_of(&snapshot.body) else {
-        return Vec::new();
-    };
-    let says = |field: &str| snapshot.body.get(field).and_then(Value::as_bool) == Some(true);
-    let email_out = says("unsubscribed_from_emails")
-        || says("marked_email_as_spam")
-        || says("has_hard_bounced");
-    let sms_out = says("unsubscribed_from_sms");
+    let email = email_of(&snapshot.body);
+    let (email_out, sms_out) = opted_out(&snapshot.body);
     let opt_out = |channel| opt_out(&email, channel, snapshot.version.at, &snapshot.key.id);
     let email_out = email_out.then(|| opt_out(Channel::Email));
     email_out.into_iter().chain(sms_out.then(|| opt_out(Channel::Sms))).collect()
 }
 
-fn opt_out(
-    email: &crate::model::Email,
-    channel: Channel,
-    at: Timestamp,
-    contact: &RecordId,
-) -> OptOut {
+/// Whether a contact says that it takes no e-mail, and no SMS.
+pub(crate) fn opted_out(body: &Value) -> (bool, bool) {
+    let says = |field: &str| body.get(field).and_then(Value::as_bool) == Some(true);
+    let email = says("unsubscribed_from_emails")
+        || says("marked_email_as_spam")
+        || says("has_hard_bounced");
+    (email, says("unsubscribed_from_sms"))
+}
+
+fn opt_out(email: &Option<Email>, channel: Channel, at: Timestamp, contact: &RecordId) -> OptOut {
     OptOut { email: email.clone(), channel, at, source: "intercom", contact: Some(contact.clone()) }
 }
 
@@ -60,6 +58,6 @@ mod tests {
         case(json!({"email": "a@example.com", "unsubscribed_from_sms": true}), &[Channel::Sms]);
         case(json!({"email": "a@example.com", "unsubscribed_from_emails": false}), &[]);
         case(json!({"email": "a@example.com"}), &[]);
-        case(json!({"unsubscribed_from_emails": true}), &[]);
+        case(json!({"unsubscribed_from_emails": true}), &[Channel::Email]);
     }
 }

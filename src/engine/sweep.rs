@@ -65,9 +65,11 @@ impl Inner {
     pub(crate) async fn run_sync(&self, mut sync: Sync) -> Result<Sync, EngineError> {
         let services = self.services.load_full();
         let Some(intercom) = services.intercom.clone() else {
-            return Err(EngineError::Unconfigured(
-                "the intercom connector is not enabled".to_owned(),
-            ));
+            sync.state = SyncState::Failed;
+            sync.finished_at = Some(self.clock.now());
+            sync.error = Some("the intercom connector is not enabled".to_owned());
+            self.store.put_sync(sync.clone()).await?;
+            return Ok(sync);
         };
         sync.state = SyncState::Running;
         sync.started_at = sync.started_at.or_else(|| Some(self.clock.now()));

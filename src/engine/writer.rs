@@ -10,10 +10,11 @@ use futures_util::stream::{self, StreamExt as _};
 use super::derive::{Action, Planned};
 use super::gate::Gate;
 use super::importer::Importer;
+use super::read_back::ReadBack;
 use super::{EngineError, account};
 use crate::brevo::{
-    BrevoClient, BrevoError, By, ContactWrite, ErrorKind, Identifier, ImportFile, ImportRow,
-    ListCall, Member, OptOut, Plan, PlannedChange, Situation, Upserted,
+    self, BrevoClient, BrevoError, By, ContactWrite, ErrorKind, Identifier, ImportFile, ImportRow,
+    ListCall, Member, Plan, PlannedChange, Situation, Upserted,
 };
 use crate::http::Lane;
 use crate::intercom::IntercomClient;
@@ -21,6 +22,7 @@ use crate::model::{
     Applied, AttributeName, AttributeValue, BrevoContact, Change, Identity, ListId, Mirrored,
     RecordId, Timestamp,
 };
+use crate::store::{Channel, OptOut};
 use crate::telemetry;
 
 /// How many single calls are under way at a time; the limiter keeps them apart.
@@ -145,8 +147,17 @@ impl Writer<'_> {
         };
         let draft = Plan::new(&changes, &situation(ListId(0)));
         if draft.imports.iter().any(|import| import.lists.contains(&ListId(0))) {
-            let sync_list = self.account.sync_list(self.lane, self.sync_list).await?;
-            return Ok(Plan::new(&changes, &situation(sync_list)));
+            return match self.account.sync_list(self.lane, self.sync_list).await {
+                Ok(sync_list) => Ok(Plan::new(&changes, &situation(sync_list))),
+                Err(error) if error.kind() == ErrorKind::Permanent => {
+                    tracing::warn!(
+                        "the list that imports need cannot be made, contacts are written singly: {error}"
+                    );
+                    let alone = Situation { import_seconds: f64::MAX, ..situation(ListId(0)) };
+                    Ok(Plan::new(&changes, &alone))
+                }
+                Err(error) => Err(error),
+            };
         }
         Ok(draft)
     }
@@ -178,6 +189,11 @@ impl Writer<'_> {
         if self.gate.wait().is_some() {
             return Fate::Later(EngineError::Worker("writing to brevo is paused".to_owned()));
         }
+        match self.opted_out_since(planned).await {
+            Ok(true) => return Fate::Stale,
+            Ok(false) => {}
+            Err(error) => return Fate::Later(error),
+        }
         let result = match planned.action {
             Action::Delete => self.delete(planned).await,
             Action::Write | Action::Release => self.write_change(planned).await,
@@ -191,6 +207,18 @@ impl Writer<'_> {
             return self.fate_of(error.into());
         }
         fate
+    }
+
+    /// True if an opt-out came after the change was worked out.
+    async fn opted_out_since(&self, planned: &Planned) -> Result<bool, EngineError> {
+        let change = &planned.change;
+        let matters =
+            change.identity == Identity::New || !change.add.is_empty() || change.moves_address();
+        let Some(email) = planned.address().filter(|_| matters && !change.is_blacklisted) else {
+            return Ok(false);
+        };
+        let store = &self.importer.read_back.store;
+        Ok(store.is_suppressed(email.clone(), Channel::Email).await?)
     }
 
     fn fate_of(&self, error: EngineError) -> Fate {
@@ -214,6 +242,9 @@ impl Writer<'_> {
         if change.is_empty() {
             return Ok(Fate::Written(Box::new(planned.held()), planned.applied()));
         }
+        if change.moves_address() && change.is_blacklisted {
+            self.note_opt_out_of(&change, planned).await?;
+        }
         match self.send(&change).await {
             Ok(id) => return self.confirm(planned, &change, id).await,
             Err(BrevoError::Duplicate { identifiers }) => {
@@ -231,6 +262,21 @@ impl Writer<'_> {
         }
         let id = self.send(&change).await?;
         self.confirm(planned, &change, id).await
+    }
+
+    /// Enters the new address of somebody who opted out into the ledger before the move, which takes
+    /// him off Brevo's blacklist: whatever happens then, the flag is put back.
+    async fn note_opt_out_of(&self, change: &Change, planned: &Planned) -> Result<(), EngineError> {
+        let ReadBack { store, clock, .. } = &self.importer.read_back;
+        let now = clock.now();
+        let opt_out = OptOut {
+            email: change.email.clone(),
+            channel: Channel::Email,
+            at: now,
+            source: "brevo",
+            contact: Some(planned.owner.clone()),
+        };
+        Ok(store.learn(Vec::new(), vec![opt_out], now).await?)
     }
 
     /// Reads who owns a phone number that was refused, so that it is not tried again in vain.
@@ -293,7 +339,8 @@ impl Writer<'_> {
     /// A new address takes a contact off Brevo's blacklist, even where the same call says otherwise
     /// (facts: Brevo section 0): it is put back, and looked at.
     async fn reassert(&self, id: i64) -> Result<(), EngineError> {
-        let flag = ContactWrite { email_blacklisted: Some(OptOut), ..ContactWrite::default() };
+        let flag =
+            ContactWrite { email_blacklisted: Some(brevo::OptOut), ..ContactWrite::default() };
         self.brevo.update(self.lane, &Identifier::Id(id), &flag).await?;
         let held = self.importer.read_back.by_id(self.lane, id).await?;
         match held {
@@ -392,6 +439,23 @@ impl Writer<'_> {
         }
     }
 
+    /// True if a contact may not be put on a list any more: it opted out, or left the list, after the
+    /// change was worked out.
+    async fn is_closed(
+        &self,
+        planned: &Planned,
+        list: ListId,
+        row: Option<&Option<BrevoContact>>,
+    ) -> bool {
+        let held = row.and_then(Option::as_ref);
+        if held.is_some_and(|held| held.email_blacklisted || held.list_unsubscribed.contains(&list))
+        {
+            return true;
+        }
+        // A store that does not answer is no leave to go on.
+        self.opted_out_since(planned).await.unwrap_or(true)
+    }
+
     async fn list_call(
         &self,
         planned: &[Planned],
@@ -410,6 +474,12 @@ impl Writer<'_> {
             // Who was not taken by the import is not there to be put on a list.
             if bulk.rows.get(index).is_some_and(Option::is_none) || bulk.failed.contains_key(index)
             {
+                continue;
+            }
+            if action == ListAction::Add
+                && self.is_closed(one, call.list, bulk.rows.get(index)).await
+            {
+                bulk.closed.insert(*index);
                 continue;
             }
             let member = match (call.by, &one.change.identity) {
@@ -457,6 +527,8 @@ struct Bulk {
     rows: BTreeMap<usize, Option<BrevoContact>>,
     lists: BTreeMap<ListAction, BTreeSet<(usize, ListId)>>,
     failed: BTreeMap<usize, String>,
+    /// Who opted out, or left a list, after the change was worked out.
+    closed: BTreeSet<usize>,
 }
 
 impl Bulk {
@@ -464,6 +536,9 @@ impl Bulk {
     fn fate(&mut self, index: usize, planned: &Planned) -> Option<Fate> {
         if let Some(reason) = self.failed.remove(&index) {
             return Some(Fate::Later(EngineError::Worker(reason)));
+        }
+        if self.closed.contains(&index) {
+            return Some(Fate::Stale);
         }
         let has = |action, list: &ListId| {
             self.lists.get(&action).is_some_and(|done| done.contains(&(index, *list)))
@@ -555,8 +630,8 @@ pub(crate) fn mirrored(
 /// The whole of what an opt-out writes.
 pub(crate) fn opt_out_write(channel_email: bool, channel_sms: bool) -> ContactWrite {
     ContactWrite {
-        email_blacklisted: channel_email.then_some(OptOut),
-        sms_blacklisted: channel_sms.then_some(OptOut),
+        email_blacklisted: channel_email.then_some(brevo::OptOut),
+        sms_blacklisted: channel_sms.then_some(brevo::OptOut),
         ..ContactWrite::default()
     }
 }

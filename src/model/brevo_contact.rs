@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttributeName, AttributeValue, Change, Email, ListId, RecordId, Timestamp};
+use super::{AttributeName, AttributeValue, Change, Email, Identity, ListId, RecordId, Timestamp};
 
 /// A contact as Brevo answers it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -34,6 +34,22 @@ impl BrevoContact {
     pub fn sms_digits(&self) -> Option<String> {
         let sms = self.attributes.iter().find(|(name, _)| name.as_str() == "SMS");
         sms.map(|(_, value)| value.phone_digits()).filter(|digits| !digits.is_empty())
+    }
+
+    /// True where Brevo holds the same of both, as it reads values back; times aside.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let has_all = |a: &Self, b: &Self| {
+            let mut values = a.attributes.iter().filter(|(_, value)| !value.is_empty());
+            values.all(|(name, value)| {
+                b.attributes.get(name).is_some_and(|other| value.is_same(other, name))
+            })
+        };
+        self.email == other.email
+            && self.lists == other.lists
+            && self.email_blacklisted == other.email_blacklisted
+            && self.sms_blacklisted == other.sms_blacklisted
+            && has_all(self, other)
+            && has_all(other, self)
     }
 
     /// This contact as it is once `change` was written.
@@ -71,6 +87,22 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// What is applied if `intent` was about to be written and nobody knows whether it was: what Brevo
+    /// holds of it counts as written.
+    #[must_use]
+    pub fn credited(mut self, intent: &Change, held: &BrevoContact) -> Self {
+        let is_held = |(name, value): &(&AttributeName, &AttributeValue)| {
+            held.attributes.get(*name).is_some_and(|held| value.is_same(held, name))
+        };
+        let values: Vec<_> = intent.set.iter().filter(is_held).collect();
+        let is_ours = intent.identity == Identity::New && values.len() == intent.set.len();
+        self.created |= is_ours;
+        self.attributes
+            .extend(values.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.lists.extend(intent.add.intersection(&held.lists));
+        self
+    }
+
     /// What is applied once `change` was written.
     #[must_use]
     pub fn after(mut self, change: &Change) -> Self {

@@ -88,6 +88,14 @@ impl Change {
             && !self.sms_opt_out
     }
 
+    /// Two changes of one contact, of which the end of neither is known.
+    #[must_use]
+    pub fn and_then(mut self, later: Self) -> Self {
+        self.set.extend(later.set);
+        self.add.extend(later.add);
+        self
+    }
+
     /// True if a known contact gets another address.
     pub fn moves_address(&self) -> bool {
         matches!(self.identity, Identity::Known(_)) && self.email.is_some()

@@ -59,8 +59,8 @@ impl Channel {
 /// An opt-out, on its way into the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptOut {
-    /// Whose address.
-    pub email: Email,
+    /// Whose address; none: the one that is known of `contact`.
+    pub email: Option<Email>,
     /// By which channel.
     pub channel: Channel,
     /// When it was made, as far as that is known.

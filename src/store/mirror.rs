@@ -1,6 +1,6 @@
 //! What the store remembers of Brevo's side.
 
-use crate::model::{BrevoContact, Mirrored, RecordId};
+use crate::model::{Mirrored, RecordId};
 
 /// What the mirror knows of an address or an owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +33,15 @@ impl MirrorEntry {
 pub enum MirrorWrite {
     /// This is what Brevo holds, what was applied, and for whom.
     Put(Box<Mirrored>),
-    /// This is what Brevo holds; what was applied, and for whom, stays.
-    Observe(Box<BrevoContact>),
+    /// The contact is blacklisted; all else stays.
+    Blacklist {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// For e-mail.
+        email: bool,
+        /// For SMS.
+        sms: bool,
+    },
     /// The contact no longer stands for this Intercom contact.
     Disown {
         /// Brevo's number of the contact.

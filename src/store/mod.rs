@@ -28,7 +28,7 @@ pub use subject::{Subject, SubjectQuery, Sublists};
 pub use sync::{Progress, Resource, Sync, SyncKind, SyncState};
 pub use work::{Cause, Claim, Ending, Outcome, Settlement, Task, WorkKey};
 
-use crate::model::{BrevoContact, Email, Record, RecordId, RecordKey, Snapshot, Timestamp};
+use crate::model::{BrevoContact, Change, Email, Record, RecordId, RecordKey, Snapshot, Timestamp};
 
 /// An import that was begun and whose end is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,9 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Finds which of Brevo's contacts have these SMS numbers, given by their digits.
     async fn sms_owners(&self, phones: Vec<String>) -> Result<BTreeMap<String, i64>, StoreError>;
 
+    /// Writes what a read of one contact found, whatever the mirror has of it and of whomever it is.
+    async fn observe_one(&self, contact: BrevoContact, now: Timestamp) -> Result<(), StoreError>;
+
     /// Finds the ids of mirrored contacts that were not read since `since`, lists aside.
     async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError>;
 
@@ -152,6 +155,10 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// True if somebody said that this address takes no messages by this channel.
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError>;
+
+    /// Remembers what is about to be written for contacts, before the calls. The end of their claims
+    /// forgets it.
+    async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError>;
 
     /// Remembers an import before its call.
     async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError>;

@@ -71,6 +71,8 @@ pub struct Claim {
     pub priority: Priority,
     /// How far a fan-out has come.
     pub cursor: Option<String>,
+    /// Which claim on the key this is: only the last one can end.
+    pub token: i64,
 }
 
 /// How the claim's inputs are counted.

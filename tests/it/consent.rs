@@ -126,3 +126,68 @@ async fn an_opt_out_goes_along_to_an_address_that_brevo_has_already() {
     assert_eq!(held["listIds"], json!([]));
     app.assert_consent_kept();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_change_of_values_imports_nobody_who_opted_out_in_brevo_meanwhile() {
+    let app = App::builder().with_seed(Seed::new(300).companies(5)).start().await;
+    app.sync().await;
+    let on_list: Vec<String> = app.sandbox.brevo.list_members(35).into_iter().collect();
+    for email in on_list.iter().step_by(40) {
+        app.sandbox.brevo.blacklist(email);
+    }
+    for contact in app.sandbox.intercom.contacts() {
+        let id = contact["id"].as_str().unwrap();
+        app.sandbox.intercom.update_contact(id, json!({"name": "Changed Name"})).unwrap();
+    }
+    app.sync().await;
+    app.assert_consent_kept();
+    for email in on_list.iter().step_by(40) {
+        assert_eq!(app.sandbox.brevo.contact(email).unwrap()["emailBlacklisted"], true, "{email}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_does_not_forget_an_opt_out_that_was_made_in_brevo() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    app.sandbox.brevo.blacklist("ann@example.com");
+    app.fire(app.sandbox.intercom.delete(&id).unwrap()).await;
+    app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+    app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_holds_at_whatever_address_the_rules_choose() {
+    let rule = "fn map_contact(contact, brevo) {\n    brevo.email = \"work.\" + contact.email;\n    \
+                brevo.add_to_list(\"all_users\");\n}\n";
+    let app = App::builder().with_script("mapping.rhai", rule).start().await;
+    app.create(
+        json!({"email": "ann@example.com", "role": "user", "unsubscribed_from_emails": true}),
+    )
+    .await;
+    let held = app.sandbox.brevo.contact("work.ann@example.com").unwrap();
+    assert_eq!((&held["emailBlacklisted"], &held["listIds"]), (&json!(true), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsubscription_without_an_address_counts_for_the_one_that_is_known() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    app.hand_in("contact.unsubscribed", &json!({"item": {"type": "contact", "id": id}})).await;
+    app.drained().await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_whose_second_half_fails_leaves_nobody_subscribed() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    app.fire(app.sandbox.intercom.unsubscribe(&id).unwrap()).await;
+    app.sandbox.brevo.reset_after_commit_next("PUT /v3/contacts/*", 1);
+    app.sandbox.brevo.fail_next("PUT /v3/contacts/*", 500, serde_json::Value::Null, 3);
+    let moved =
+        app.sandbox.intercom.update_contact(&id, json!({"email": "moss@example.com"})).unwrap();
+    app.fire(moved).await;
+    assert_eq!(app.sandbox.brevo.contact("moss@example.com").unwrap()["emailBlacklisted"], true);
+}

@@ -23,7 +23,8 @@ fn options(seed: Option<Seed>) -> SandboxOptions {
 async fn every_webhook_that_was_acknowledged_survives_sigkill() {
     let deployment = Deployment::start(options(None), NO_SWEEPS).await;
     let secret = deployment.sandbox.intercom.client_secret().to_owned();
-    let mut acknowledged = Vec::new();
+    let mut acknowledged: Vec<String> = Vec::new();
+    let mut unfinished = 0;
     for round in 0..4 {
         let service = deployment.serve().await;
         for person in 0..25 {
@@ -38,7 +39,11 @@ async fn every_webhook_that_was_acknowledged_survives_sigkill() {
         }
         // Killed while it writes: some are in Brevo, some are claimed, some wait.
         service.kill();
+        let written =
+            acknowledged.iter().filter(|email| deployment.sandbox.brevo.contact(email).is_some());
+        unfinished += acknowledged.len() - written.count();
     }
+    assert!(unfinished > 0, "no kill came while there was work left");
     let service = deployment.serve().await;
     service.drained().await;
     assert_eq!(acknowledged.len(), 100, "the webhooks were not accepted");
@@ -80,6 +85,36 @@ async fn a_sync_that_is_killed_again_and_again_ends_in_the_same_state() {
     let status = service.get("connectors/intercom/status").await.unwrap();
     assert_conserved(&status);
     assert_eq!(status["deadLetters"], 0, "{status:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_granted_right_before_sigkill_is_still_the_engines_to_take_back() {
+    let deployment = Deployment::start(options(Some(Seed::new(200).companies(5))), NO_SWEEPS).await;
+    let service = deployment.serve().await;
+    until("the first import is in brevo", async || {
+        (!deployment.sandbox.brevo.list_members(35).is_empty()).then_some(())
+    })
+    .await;
+    service.kill();
+    let granted: Vec<String> = deployment.sandbox.brevo.list_members(35).into_iter().collect();
+
+    let service = deployment.serve().await;
+    synced(&service).await;
+    let secret = deployment.sandbox.intercom.client_secret().to_owned();
+    let mut archived = Vec::new();
+    for email in granted.iter().take(20) {
+        let ids = deployment.sandbox.intercom.ids_by_email(email);
+        let [id] = &ids[..] else { continue };
+        for notification in deployment.sandbox.intercom.archive(id).unwrap().notifications {
+            assert!(service.deliver(&secret, &notification.to_string()).await);
+        }
+        archived.push(email);
+    }
+    service.drained().await;
+    let members = deployment.sandbox.brevo.list_members(35);
+    for email in archived {
+        assert!(!members.contains(email), "{email} was granted before the kill and not taken off");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -167,6 +167,75 @@ async fn a_phone_that_another_contact_owns_is_left_out_and_the_rest_is_written()
     assert_eq!(app.status().await.dead_letters, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_is_gone_from_intercom_does_not_keep_the_others_waiting() {
+    let app = App::builder().start().await;
+    let created = app
+        .sandbox
+        .intercom
+        .create_contact(json!({"email": "gone@example.com", "role": "user"}))
+        .unwrap();
+    let mut last = created.clone();
+    for tag in 0..12 {
+        last = app.sandbox.intercom.tag_contact(&created.id, &format!("tag{tag}")).unwrap();
+    }
+    app.sandbox.intercom.delete(&created.id).unwrap();
+    app.deliver(last.notifications[0].to_string().as_bytes()).await;
+    for person in 0..10 {
+        let contact = json!({"email": format!("p{person}@example.com"), "role": "user"});
+        let changed = app.sandbox.intercom.create_contact(contact).unwrap();
+        app.deliver(changed.notifications[0].to_string().as_bytes()).await;
+    }
+    app.drained().await;
+    for person in 0..10 {
+        assert!(
+            app.sandbox.brevo.contact(&format!("p{person}@example.com")).is_some(),
+            "p{person}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_that_brevo_does_not_make_is_left_out_and_the_rest_is_written() {
+    let app = App::builder().start().await;
+    let refusal = json!({"code": "invalid_parameter", "message": "too many attributes"});
+    app.sandbox.brevo.fail_next("POST /v3/contacts/attributes/*", 400, refusal, 1_000);
+    app.create(json!({"email": "ann@example.com", "name": "Ann Lee", "role": "user"})).await;
+    let held = app.sandbox.brevo.contact("ann@example.com").unwrap();
+    assert_eq!(held["attributes"]["FIRSTNAME"], "Ann");
+    assert_eq!(held["attributes"].get("FULLNAME"), None);
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_import_without_an_answer_granted_is_still_the_engines_to_take_back() {
+    let app = App::builder().with_seed(Seed::new(200).companies(5)).start().await;
+    app.sandbox.brevo.reset_after_commit_next("POST /v3/contacts/import", 2);
+    app.sync().await;
+    let email = app.sandbox.brevo.list_members(35).into_iter().next().unwrap();
+    let ids = app.sandbox.intercom.ids_by_email(&email);
+    assert_eq!(ids.len(), 1, "{email} is one person's");
+    app.fire(app.sandbox.intercom.archive(&ids[0]).unwrap()).await;
+    assert!(!app.sandbox.brevo.list_members(35).contains(&email));
+    app.fire(app.sandbox.intercom.unarchive(&ids[0]).unwrap()).await;
+    app.fire(app.sandbox.intercom.delete(&ids[0]).unwrap()).await;
+    assert_eq!(app.sandbox.brevo.contact(&email), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_the_rules_choice_may_be_somebody_elses_contact() {
+    let rule = "fn map_contact(contact, brevo) {\n    brevo.email = \"work.\" + contact.email;\n    \
+                brevo.FIRSTNAME = contact.name;\n}\n";
+    let app = App::builder().with_script("mapping.rhai", rule).start().await;
+    let id = app.create(json!({"email": "ann@example.com", "name": "Ann", "role": "user"})).await;
+    app.sandbox.brevo.put_contact(&json!({"email": "work.moss@example.com"})).unwrap();
+    let moved =
+        app.sandbox.intercom.update_contact(&id, json!({"email": "moss@example.com"})).unwrap();
+    app.fire(moved).await;
+    let held = app.sandbox.brevo.contact("work.moss@example.com").unwrap();
+    assert_eq!(held["attributes"]["FIRSTNAME"], "Ann");
+}
+
 #[track_caller]
 fn assert_same(state: &Value, expected: &Value) {
     let (state, expected) = (state.as_object().unwrap(), expected.as_object().unwrap());

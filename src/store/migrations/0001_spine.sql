@@ -18,7 +18,7 @@ CREATE TABLE journal (
     body       BLOB NOT NULL,
     UNIQUE (workspace, dedupe_key)
 ) STRICT;
-CREATE INDEX journal_age ON journal (received);
+CREATE INDEX journal_age ON journal (workspace, received);
 
 -- The newest snapshot of each Intercom object.
 CREATE TABLE records (
@@ -35,7 +35,8 @@ CREATE TABLE records (
     sublists_of BLOB,                 -- the digest that `sublists` belongs to
     UNIQUE (workspace, kind, id)
 ) STRICT;
-CREATE INDEX records_email ON records (workspace, email) WHERE email IS NOT NULL;
+CREATE INDEX records_email ON records (workspace, email, kind, liveness, id) WHERE email IS NOT NULL;
+CREATE INDEX records_liveness ON records (workspace, kind, liveness);
 
 -- Which contacts derive from a company.
 CREATE TABLE members (
@@ -58,6 +59,8 @@ CREATE TABLE work (
     since     INTEGER NOT NULL,
     due       INTEGER NOT NULL,
     claimed   INTEGER NOT NULL DEFAULT 0,
+    token     INTEGER NOT NULL DEFAULT 0,      -- counts the claims: only the last one can end
+    stirred   INTEGER NOT NULL DEFAULT 0,      -- Brevo's side was seen to change while it was claimed
     attempts  INTEGER NOT NULL DEFAULT 0,
     failing_since INTEGER,
     needs_read INTEGER NOT NULL DEFAULT 0,     -- only a read can order two snapshots of one second
@@ -141,6 +144,15 @@ CREATE TABLE imports (
     process   INTEGER,
     started   INTEGER NOT NULL,
     rows      INTEGER NOT NULL
+) STRICT;
+
+-- What is about to be written for a contact, from before the calls until their end is known: what of
+-- it Brevo took is the engine's to take back, even if the process died in between.
+CREATE TABLE intents (
+    workspace TEXT NOT NULL,
+    owner     TEXT NOT NULL,
+    change    TEXT NOT NULL,
+    PRIMARY KEY (workspace, owner)
 ) STRICT;
 
 CREATE TABLE rule_sets (

@@ -17,7 +17,7 @@ pub(super) fn apply(
 ) -> Result<(), StoreError> {
     match write {
         MirrorWrite::Put(mirrored) => put(tx, ids, mirrored, now),
-        MirrorWrite::Observe(contact) => observe(tx, ids, contact, now, None).map(|_| ()),
+        MirrorWrite::Blacklist { id, email, sms } => blacklist(tx, ids, *id, *email, *sms),
         MirrorWrite::Disown { id, owner } => {
             tx.conn
                 .prepare_cached(
@@ -138,14 +138,27 @@ struct Known {
     read_at: i64,
 }
 
+/// Of which contacts everything is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Of those that have a match in Intercom; of the others hashes and flags.
+    Matches,
+    /// Of this one: somebody asked for it.
+    State,
+}
+
 /// Writes what a read of Brevo found. `began`: when the read began; a row that was written since then
 /// is newer than what the read shows. Answers whether the contact is not as mirrored.
+///
+/// What is not as mirrored is derived again. While it is worked on, the read may show an echo of our
+/// own write: that is noted, and the end of the work says whether it was one.
 pub(super) fn observe(
     tx: &Tx<'_>,
     ids: &Ids,
     contact: &BrevoContact,
     now: Timestamp,
     began: Option<Timestamp>,
+    keep: Keep,
 ) -> Result<bool, StoreError> {
     let known = tx
         .conn
@@ -161,28 +174,33 @@ pub(super) fn observe(
             })
         })
         .optional()?;
+    // An opt-out counts, however old the read is that shows it.
+    enter_ledger(tx, ids, contact, now)?;
     let read_at = began.unwrap_or(now);
     if let (Some(known), Some(began)) = (&known, began)
         && known.state.is_some()
         && known.read_at >= began.seconds()
     {
+        blacklist(tx, ids, contact.id, contact.email_blacklisted, contact.sms_blacklisted)?;
         return Ok(false);
     }
-    enter_ledger(tx, ids, contact, now)?;
     reassert(tx, ids, contact, now)?;
+    let keeps = keep == Keep::State || keeps_state(tx, ids, contact)?;
     let Some(known) = known else {
-        let state =
-            keeps_state(tx, ids, contact)?.then(|| serde_json::to_string(contact)).transpose()?;
+        let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
         write_row(tx, ids, contact, None, state, None, read_at)?;
         return Ok(false);
     };
-    let keeps = known.owner.is_some() || known.state.is_some() || keeps_state(tx, ids, contact)?;
+    let keeps = keeps || known.owner.is_some() || known.state.is_some();
     let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
     let before: Option<BrevoContact> =
         known.state.as_deref().map(serde_json::from_str).transpose()?;
-    let has_moved = before.is_some_and(|before| differs(&before, contact));
+    let has_moved = before.is_some_and(|before| !before.is_as(contact));
     write_row(tx, ids, contact, known.owner.as_deref(), state, known.applied, read_at)?;
-    if has_moved && let Some(owner) = known.owner {
+    if has_moved
+        && let Some(owner) = known.owner
+        && !work::stir(tx, ids, &owner)?
+    {
         let id = owner
             .parse()
             .map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })?;
@@ -190,6 +208,30 @@ pub(super) fn observe(
         work::dirty(tx, ids, &WorkKey { task: Task::Contact, id }, dirt)?;
     }
     Ok(has_moved)
+}
+
+/// Sets flags of a contact, and nothing else: what else is mirrored may be newer than the caller knows.
+fn blacklist(tx: &Tx<'_>, ids: &Ids, id: i64, email: bool, sms: bool) -> Result<(), StoreError> {
+    if !email && !sms {
+        return Ok(());
+    }
+    tx.conn
+        .prepare_cached(
+            "UPDATE mirror SET email_blacklisted = max(email_blacklisted, ?3),
+                 sms_blacklisted = max(sms_blacklisted, ?4),
+                 state = CASE WHEN ?3 THEN json_set(state, '$.email_blacklisted', json('true')) ELSE state END
+             WHERE workspace = ?1 AND id = ?2",
+        )?
+        .execute((ids.workspace(), id, email, sms))?;
+    if sms {
+        tx.conn
+            .prepare_cached(
+                "UPDATE mirror SET state = json_set(state, '$.sms_blacklisted', json('true'))
+                 WHERE workspace = ?1 AND id = ?2",
+            )?
+            .execute((ids.workspace(), id))?;
+    }
+    Ok(())
 }
 
 /// Everything is kept only of contacts that have a match in Intercom.
@@ -203,22 +245,6 @@ fn keeps_state(tx: &Tx<'_>, ids: &Ids, contact: &BrevoContact) -> Result<bool, S
         .query_row((ids.workspace(), email.as_str()), |row| row.get(0))
         .optional()?;
     Ok(found.is_some())
-}
-
-/// True if Brevo holds something else than the mirror, as Brevo reads values back.
-fn differs(before: &BrevoContact, now: &BrevoContact) -> bool {
-    let lacks = |a: &BrevoContact, b: &BrevoContact| {
-        let mut values = a.attributes.iter().filter(|(_, value)| !value.is_empty());
-        values.any(|(name, value)| {
-            !b.attributes.get(name).is_some_and(|other| value.is_same(other, name))
-        })
-    };
-    before.email != now.email
-        || before.lists != now.lists
-        || before.email_blacklisted != now.email_blacklisted
-        || before.sms_blacklisted != now.sms_blacklisted
-        || lacks(before, now)
-        || lacks(now, before)
 }
 
 const COLUMNS: &str = "id, owner, email_blacklisted, sms_blacklisted, state, applied, read_at";

@@ -13,9 +13,11 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use address::AddressKey;
 use async_trait::async_trait;
+use mirror::Keep;
 use reader::Readers;
 use records::{Prepared, PreparedArrival, PreparedContent};
 use rusqlite::{Connection, OpenFlags, Row};
@@ -28,7 +30,7 @@ use super::{
     Subject, SubjectQuery, Sublists, Sync, WorkKey,
 };
 use crate::model::{
-    BrevoContact, Email, Record, RecordId, RecordKey, Snapshot, Timestamp, WorkspaceId,
+    BrevoContact, Change, Email, Record, RecordId, RecordKey, Snapshot, Timestamp, WorkspaceId,
 };
 
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
@@ -42,9 +44,19 @@ const PER_TRANSACTION: usize = 500;
 struct Ids {
     workspace: WorkspaceId,
     key: AddressKey,
+    tokens: AtomicI64,
 }
 
 impl Ids {
+    fn new(key: AddressKey) -> Self {
+        Self { workspace: WorkspaceId::default(), key, tokens: AtomicI64::new(1) }
+    }
+
+    /// A number that no other claim of this process has.
+    fn next_token(&self) -> i64 {
+        self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn workspace(&self) -> &str {
         self.workspace.as_str()
     }
@@ -83,7 +95,7 @@ impl SqliteStore {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
         }
-        let ids = Arc::new(Ids { workspace: WorkspaceId::default(), key });
+        let ids = Arc::new(Ids::new(key));
         owner_only(path).map_err(|error| fail(error.to_string()))?;
         let mut conn = Connection::open(path).map_err(|error| fail(error.to_string()))?;
         prepare(&mut conn).map_err(|error| fail(error.to_string()))?;
@@ -102,7 +114,7 @@ impl SqliteStore {
             let reason = "there is no such file; run `tajo serve` or a sync first".to_owned();
             return Err(StoreError::Open { path: path.to_owned(), reason });
         }
-        let ids = Arc::new(Ids { workspace: WorkspaceId::default(), key });
+        let ids = Arc::new(Ids::new(key));
         Ok(Self { ids, writer: None, readers: Readers::new(path) })
     }
 
@@ -392,9 +404,23 @@ impl Store for SqliteStore {
         self.write(Queue::Other, move |tx, ids| {
             let mut moved = 0;
             for contact in &contacts {
-                moved += u64::from(mirror::observe(tx, ids, contact, read_at, Some(read_at))?);
+                moved += u64::from(mirror::observe(
+                    tx,
+                    ids,
+                    contact,
+                    read_at,
+                    Some(read_at),
+                    Keep::Matches,
+                )?);
             }
             Ok(moved)
+        })
+        .await
+    }
+
+    async fn observe_one(&self, contact: BrevoContact, now: Timestamp) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            mirror::observe(tx, ids, &contact, now, None, Keep::State).map(|_| ())
         })
         .await
     }
@@ -408,6 +434,15 @@ impl Store for SqliteStore {
 
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {
         self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel)).await
+    }
+
+    async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| {
+            changes
+                .into_iter()
+                .try_for_each(|(owner, change)| work::intend(tx, ids, &owner, change))
+        })
+        .await
     }
 
     async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError> {

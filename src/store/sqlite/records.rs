@@ -1,6 +1,6 @@
 //! Intake: journal, records, ledger and dirty keys in one step.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value;
 
 use super::writer::Tx;
@@ -248,9 +248,14 @@ pub(super) fn enter_opt_outs(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for OptOut { email, channel, at, source, contact } in opt_outs {
-        let is_new = enter_hash(tx, ids, &ids.email_hash(email), *channel, *at, source)?;
+        let known = match (email, contact) {
+            (None, Some(contact)) => address_of(tx.conn, ids, contact)?,
+            (email, _) => email.clone(),
+        };
+        let Some(email) = known else { continue };
+        let is_new = enter_hash(tx, ids, &ids.email_hash(&email), *channel, *at, source)?;
         let concerns_brevo =
-            priority != Priority::Bulk || mirror::at_address(tx.conn, ids, email)?.is_some();
+            priority != Priority::Bulk || mirror::at_address(tx.conn, ids, &email)?.is_some();
         if is_new
             && concerns_brevo
             && let Some(contact) = contact
@@ -259,6 +264,22 @@ pub(super) fn enter_opt_outs(
         }
     }
     Ok(())
+}
+
+/// The address that is known of a contact.
+fn address_of(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+) -> Result<Option<Email>, StoreError> {
+    let address: Option<String> = conn
+        .prepare_cached(
+            "SELECT email FROM records WHERE workspace = ?1 AND kind = 'contact' AND id = ?2",
+        )?
+        .query_row((ids.workspace(), contact.as_str()), |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(address.and_then(|address| address.parse().ok()))
 }
 
 /// Makes the opt-out of a contact urgent work.
@@ -275,7 +296,7 @@ pub(super) fn opt_out_in_brevo(
 
 /// Finds a live contact with an address.
 pub(super) fn contact_with(
-    conn: &rusqlite::Connection,
+    conn: &Connection,
     ids: &Ids,
     email: &Email,
 ) -> Result<Option<RecordId>, StoreError> {
@@ -310,7 +331,7 @@ pub(super) fn enter_hash(
 
 /// Finds a record with its body.
 pub(super) fn record(
-    conn: &rusqlite::Connection,
+    conn: &Connection,
     ids: &Ids,
     key: &RecordKey,
 ) -> Result<Option<Record>, StoreError> {

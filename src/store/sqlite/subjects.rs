@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
-use super::{Ids, mirror, records};
+use super::{Ids, mirror, records, work};
 use crate::model::{Record, RecordId, RecordKey};
 use crate::store::{Channel, StoreError, Subject, SubjectQuery, Sublists};
 
@@ -27,10 +27,12 @@ pub(super) fn load(
         owned: None,
         address: None,
         at_address: None,
+        intent: None,
         email_suppressed: false,
         sms_suppressed: false,
     };
     subject.owned = mirror::owned_by(conn, ids, &subject.id)?;
+    subject.intent = work::intent(conn, ids, &subject.id)?;
     let Some(record) = &subject.record else {
         return Ok(subject);
     };
@@ -56,8 +58,11 @@ pub(super) fn load(
         let owned = subject.owned.as_ref().map(crate::store::MirrorEntry::id);
         subject.at_address =
             mirror::at_address(conn, ids, &email)?.filter(|entry| Some(entry.id()) != owned);
-        subject.email_suppressed = mirror::is_suppressed(conn, ids, &email, Channel::Email)?;
-        subject.sms_suppressed = mirror::is_suppressed(conn, ids, &email, Channel::Sms)?;
+    }
+    // The rules may have chosen another address: what the person said of his own counts as well.
+    for email in subject.address.iter().chain(&record.email()) {
+        subject.email_suppressed |= mirror::is_suppressed(conn, ids, email, Channel::Email)?;
+        subject.sms_suppressed |= mirror::is_suppressed(conn, ids, email, Channel::Sms)?;
     }
     Ok(subject)
 }

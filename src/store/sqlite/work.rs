@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
 use super::{Ids, dead_letters, mirror};
-use crate::model::{RecordId, Timestamp};
+use crate::model::{Change, RecordId, Timestamp};
 use crate::store::{Claim, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey};
 
 /// How a key becomes dirty.
@@ -51,7 +51,7 @@ pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result
     // A row that waits for the future (a retry, a rule whose answer flips) is due now.
     tx.conn
         .prepare_cached(
-            "UPDATE work SET seq = seq + 1, carried = ?4, lane = min(lane, ?5), due = min(due, ?6),
+            "UPDATE work SET seq = seq + 1, carried = ?4, lane = min(lane, ?5), due = CASE WHEN ?7 THEN ?6 ELSE min(due, ?6) END,
                  since = CASE WHEN claimed = 0 AND due > ?6 THEN ?6 ELSE since END,
                  attempts = CASE WHEN claimed = 1 THEN attempts ELSE 0 END,
                  failing_since = NULL, cursor = NULL, needs_read = max(needs_read, ?7)
@@ -103,6 +103,7 @@ pub(super) fn claim(
                     is_suspect: row.get::<_, i64>(7)? > 0,
                     priority: *priority,
                     cursor: row.get(8)?,
+                    token: ids.next_token(),
                 })
             })?;
         for claim in rows {
@@ -112,10 +113,16 @@ pub(super) fn claim(
     for claim in &claims {
         tx.conn
             .prepare_cached(
-                "UPDATE work SET claimed = 1, attempts = attempts + 1, in_claim = carried, carried = 0
+                "UPDATE work SET claimed = 1, token = ?4, stirred = 0, attempts = attempts + 1,
+                     in_claim = carried, carried = 0
                  WHERE workspace = ?1 AND task = ?2 AND id = ?3",
             )?
-            .execute((ids.workspace(), claim.key.task.as_str(), claim.key.id.as_str()))?;
+            .execute((
+                ids.workspace(),
+                claim.key.task.as_str(),
+                claim.key.id.as_str(),
+                claim.token,
+            ))?;
     }
     Ok(claims)
 }
@@ -147,7 +154,6 @@ pub(super) fn set_suspicion(
 }
 
 struct Standing {
-    seq: i64,
     carried: i64,
     in_claim: i64,
 }
@@ -164,9 +170,16 @@ pub(super) fn settle(
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
     let standing = tx
         .conn
-        .prepare_cached("SELECT seq, carried, in_claim FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3")?
-        .query_row(at, |row| Ok(Standing { seq: row.get(0)?, carried: row.get(1)?, in_claim: row.get(2)? }))
+        .prepare_cached(
+            "SELECT carried, in_claim FROM work
+             WHERE workspace = ?1 AND task = ?2 AND id = ?3 AND claimed = 1 AND token = ?4",
+        )?
+        .query_row((at.0, at.1, at.2, claim.token), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
+    // Whoever's claim is not the last one has nothing to say any more.
+    let Some((carried, in_claim)) = standing else {
+        return Ok(());
+    };
     for write in writes {
         mirror::apply(tx, ids, write, now)?;
     }
@@ -175,17 +188,22 @@ pub(super) fn settle(
     }
     for contact in dirties {
         let key = WorkKey { task: Task::Contact, id: contact.clone() };
-        dirty(
-            tx,
-            ids,
-            &key,
-            Dirt { priority: claim.priority, due: now, carried: 0, needs_read: false },
-        )?;
+        let dirt = Dirt { priority: claim.priority, due: now, carried: 0, needs_read: false };
+        dirty(tx, ids, &key, dirt)?;
     }
-    let Some(standing) = standing else {
-        return Ok(());
-    };
-    let is_last = standing.seq == claim.seq;
+    if !matches!(ending, Ending::Retry { .. }) {
+        forget_intent(tx, ids, &key.id)?;
+    }
+    let (seq, stirred): (i64, bool) = tx
+        .conn
+        .prepare_cached(
+            "SELECT seq, stirred FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+        )?
+        .query_row(at, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // What was written came back as an echo; whatever else stirred Brevo's side is looked at again.
+    let wrote = matches!(ending, Ending::Done { outcome: Outcome::Applied, .. });
+    let standing = Standing { carried, in_claim };
+    let is_last = seq == claim.seq && (wrote || !stirred);
     match ending {
         Ending::Done { outcome, due_again } => {
             count_outcome(tx, key.task, *outcome, standing.in_claim);
@@ -216,7 +234,8 @@ pub(super) fn settle(
                     at.2,
                     carried,
                     if is_last { due.seconds() } else { now.seconds() },
-                    cursor,
+                    // What became dirty meanwhile is expanded from the start.
+                    cursor.as_deref().filter(|_| is_last),
                     counts,
                     now.seconds(),
                 ))?;
@@ -275,7 +294,7 @@ fn release(
     tx.conn
         .prepare_cached(
             "UPDATE work SET claimed = 0, in_claim = 0, attempts = ?6, failing_since = NULL, suspect = 0,
-                 cursor = ?5, due = ?4
+                 cursor = ?5, due = max(due, ?4)
              WHERE workspace = ?1 AND task = ?2 AND id = ?3",
         )?
         .execute((at.0, at.1, at.2, now.seconds(), cursor, attempts))?;
@@ -300,6 +319,58 @@ fn put_decision(
             decision.as_of.seconds(),
             serde_json::to_string(decision)?,
         ))?;
+    Ok(())
+}
+
+/// Notes that Brevo's side of a contact was seen to change while it is worked on; false if it is not.
+pub(super) fn stir(tx: &Tx<'_>, ids: &Ids, contact: &str) -> Result<bool, StoreError> {
+    let stirred = tx
+        .conn
+        .prepare_cached(
+            "UPDATE work SET stirred = 1 WHERE workspace = ?1 AND task = ?2 AND id = ?3 AND claimed = 1",
+        )?
+        .execute((ids.workspace(), Task::Contact.as_str(), contact))?;
+    Ok(stirred > 0)
+}
+
+/// Remembers what is about to be written for a contact, together with what was about to be before and
+/// has no known end.
+pub(super) fn intend(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    owner: &RecordId,
+    change: Change,
+) -> Result<(), StoreError> {
+    let intent = match intent(tx.conn, ids, owner)? {
+        Some(earlier) => earlier.and_then(change),
+        None => change,
+    };
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO intents (workspace, owner, change) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET change = excluded.change",
+        )?
+        .execute((ids.workspace(), owner.as_str(), serde_json::to_string(&intent)?))?;
+    Ok(())
+}
+
+/// Finds what was about to be written for a contact when the last process died, if its end is unknown.
+pub(super) fn intent(
+    conn: &Connection,
+    ids: &Ids,
+    owner: &RecordId,
+) -> Result<Option<Change>, StoreError> {
+    let text: Option<String> = conn
+        .prepare_cached("SELECT change FROM intents WHERE workspace = ?1 AND owner = ?2")?
+        .query_row((ids.workspace(), owner.as_str()), |row| row.get(0))
+        .optional()?;
+    Ok(text.as_deref().map(serde_json::from_str).transpose()?)
+}
+
+fn forget_intent(tx: &Tx<'_>, ids: &Ids, owner: &RecordId) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM intents WHERE workspace = ?1 AND owner = ?2")?
+        .execute((ids.workspace(), owner.as_str()))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -179,13 +180,17 @@ fn commit(conn: &Connection, workspace: &str, shared: &Shared, intake: Vec<Job>)
     let mut completions = Vec::with_capacity(intake.len() + 1);
     let mut counts = Counts::new();
     let began = Instant::now();
-    let opened = conn.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
+    let mut opened = conn.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
 
     let mut jobs = intake.into_iter();
     while let Some(job) = jobs.next().or_else(|| next_other(shared, began)) {
         match &opened {
-            Ok(()) => completions.push(run_job(conn, job, &mut counts)),
+            Ok(()) => completions.extend(run_job(conn, job, &mut counts)),
             Err(reason) => completions.push(job(Err(reason.clone())).1),
+        }
+        // A full disk takes the whole transaction back: what came before did not happen, either.
+        if opened.is_ok() && conn.is_autocommit() {
+            opened = Err("the transaction was rolled back; is the disk full?".to_owned());
         }
     }
     let outcome = opened.and_then(|()| {
@@ -200,14 +205,21 @@ fn commit(conn: &Connection, workspace: &str, shared: &Shared, intake: Vec<Job>)
     }
 }
 
-/// Runs one verb in a savepoint of its own, so that one that fails leaves no half of itself.
-fn run_job(conn: &Connection, job: Job, counts: &mut Counts) -> Completion {
+/// Runs one verb in a savepoint of its own, so that one that fails leaves no half of itself; none: it
+/// panicked, and its caller hears that the store is closed.
+fn run_job(conn: &Connection, job: Job, counts: &mut Counts) -> Option<Completion> {
     let savepoint = |sql: &str| conn.prepare_cached(sql).and_then(|mut s| s.execute(()));
     if let Err(error) = savepoint("SAVEPOINT verb") {
-        return job(Err(error.to_string())).1;
+        return Some(job(Err(error.to_string())).1);
     }
     let tx = Tx { conn, counts: RefCell::default() };
-    let (stands, completion) = job(Ok(&tx));
+    // A bug in one verb must not end the one thread that writes. Nothing that it touched outlives the
+    // savepoint.
+    let ran = catch_unwind(AssertUnwindSafe(|| job(Ok(&tx))));
+    let (stands, completion) = match ran {
+        Ok((stands, completion)) => (stands, Some(completion)),
+        Err(_) => (false, None),
+    };
     if stands {
         for (name, by) in tx.counts.take() {
             *counts.entry(name).or_default() += by;

@@ -110,11 +110,6 @@ impl Service {
         answer.json().await.ok()
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
-        let url = format!("{}/api/v1/{path}", self.base);
-        client().post(url).bearer_auth(&self.token).json(body).send().await.unwrap()
-    }
-
     /// Delivers a signed body; true if it was accepted.
     pub(crate) async fn deliver(&self, secret: &str, body: &str) -> bool {
         let signature = tajo::sandbox::intercom::sign(secret, body.as_bytes());
