@@ -247,6 +247,7 @@ fn keeps_state(tx: &Tx<'_>, ids: &Ids, contact: &BrevoContact) -> Result<bool, S
     Ok(found.is_some())
 }
 
+// The indexes are named: without statistics SQLite would rather walk the whole workspace by its key.
 const COLUMNS: &str = "id, owner, email_blacklisted, sms_blacklisted, state, applied, read_at";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<MirrorEntry> {
@@ -275,7 +276,7 @@ pub(super) fn owned_by(
     owner: &RecordId,
 ) -> Result<Option<MirrorEntry>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM mirror WHERE workspace = ?1 AND owner = ?2 ORDER BY id LIMIT 1"
+        "SELECT {COLUMNS} FROM mirror INDEXED BY mirror_owner WHERE workspace = ?1 AND owner = ?2 LIMIT 1"
     );
     Ok(conn.prepare_cached(&sql)?.query_row((ids.workspace(), owner.as_str()), read).optional()?)
 }
@@ -285,8 +286,9 @@ pub(super) fn at_address(
     ids: &Ids,
     email: &Email,
 ) -> Result<Option<MirrorEntry>, StoreError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM mirror WHERE workspace = ?1 AND email_hash = ?2 LIMIT 1");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM mirror INDEXED BY mirror_email WHERE workspace = ?1 AND email_hash = ?2 LIMIT 1"
+    );
     Ok(conn
         .prepare_cached(&sql)?
         .query_row((ids.workspace(), ids.email_hash(email)), read)
@@ -300,7 +302,7 @@ pub(super) fn sms_owners(
     phones: &[String],
 ) -> Result<BTreeMap<String, i64>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT id FROM mirror WHERE workspace = ?1 AND sms_hash = ?2 ORDER BY id LIMIT 1",
+        "SELECT id FROM mirror INDEXED BY mirror_sms WHERE workspace = ?1 AND sms_hash = ?2 LIMIT 1",
     )?;
     let mut owners = BTreeMap::new();
     for phone in phones {

@@ -159,7 +159,7 @@ fn prepare(conn: &mut Connection) -> Result<(), rusqlite_migration::Error> {
     conn.set_prepared_statement_cache_capacity(128);
     conn.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
-         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0;
          PRAGMA secure_delete = FAST;",
     )?;
     Migrations::from_slice(MIGRATIONS).to_latest(conn)

@@ -134,7 +134,7 @@ pub(super) fn accept_snapshot(
         Freshness::Unchanged => tx.count("unchanged", carried),
         Freshness::Older => tx.count("superseded", carried),
         Freshness::Newer => {
-            put(tx, ids, &incoming)?;
+            put(tx, ids, &incoming, stored.is_none())?;
             make_dirty(tx, ids, &key, priority, received, carried, false)?;
         }
         Freshness::Tie => {
@@ -182,7 +182,7 @@ fn standing(tx: &Tx<'_>, ids: &Ids, key: &RecordKey) -> Result<Option<Record>, S
     Ok(found)
 }
 
-fn put(tx: &Tx<'_>, ids: &Ids, prepared: &Prepared) -> Result<(), StoreError> {
+fn put(tx: &Tx<'_>, ids: &Ids, prepared: &Prepared, is_first: bool) -> Result<(), StoreError> {
     let Snapshot { key, version, liveness, .. } = &prepared.snapshot;
     let read_began = match version.source {
         Source::Notification => None,
@@ -211,7 +211,8 @@ fn put(tx: &Tx<'_>, ids: &Ids, prepared: &Prepared) -> Result<(), StoreError> {
             prepared.email.as_ref().map(Email::as_str),
             &prepared.body,
         ))?;
-    if key.kind == RecordKind::Contact && liveness.is_live() {
+    let had_none = is_first && prepared.companies.is_empty();
+    if key.kind == RecordKind::Contact && liveness.is_live() && !had_none {
         put_members(tx, ids, &key.id, &prepared.companies)?;
     }
     Ok(())

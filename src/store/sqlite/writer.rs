@@ -17,6 +17,8 @@ use crate::store::StoreError;
 const INTAKE_PER_COMMIT: usize = 512;
 /// How long other writes may keep intake waiting.
 const OTHERS_PER_COMMIT: Duration = Duration::from_millis(20);
+/// How many verbs are committed between two checkpoints.
+const WRITES_PER_CHECKPOINT: usize = 1_000;
 /// How many inputs may wait before intake answers that the store is busy.
 const INTAKE_WAITING: usize = 8_192;
 
@@ -154,8 +156,15 @@ impl Drop for Writer {
 }
 
 fn run(conn: &Connection, workspace: &str, shared: &Shared) {
+    let mut unchecked = 0;
     while let Some(intake) = next_intake(shared) {
-        commit(conn, workspace, shared, intake);
+        unchecked += commit(conn, workspace, shared, intake);
+        // Moving what is committed into the main file is nobody's to wait for, so it comes after the
+        // answers. A reader in the way only puts it off.
+        if unchecked >= WRITES_PER_CHECKPOINT {
+            let _ = conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+            unchecked = 0;
+        }
     }
     // A last checkpoint leaves a single file behind; a failure here loses nothing.
     let _ = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -176,7 +185,8 @@ fn next_intake(shared: &Shared) -> Option<Vec<Job>> {
     }
 }
 
-fn commit(conn: &Connection, workspace: &str, shared: &Shared, intake: Vec<Job>) {
+/// Commits what waits, answers, and says how many verbs that were.
+fn commit(conn: &Connection, workspace: &str, shared: &Shared, intake: Vec<Job>) -> usize {
     let mut completions = Vec::with_capacity(intake.len() + 1);
     let mut counts = Counts::new();
     let began = Instant::now();
@@ -200,9 +210,11 @@ fn commit(conn: &Connection, workspace: &str, shared: &Shared, intake: Vec<Job>)
             error.to_string()
         })
     });
+    let verbs = completions.len();
     for completion in completions {
         completion(outcome.clone());
     }
+    verbs
 }
 
 /// Runs one verb in a savepoint of its own, so that one that fails leaves no half of itself; none: it
