@@ -67,7 +67,9 @@ impl Inner {
     }
 
     async fn take_in(&self, arrival: Arrival) -> Result<Acceptance, EngineError> {
-        let acceptance = self.store.accept(arrival).await?;
+        let accepted = self.store.accept(arrival).await;
+        self.note_store(accepted.as_ref().err());
+        let acceptance = accepted?;
         if acceptance == Acceptance::Accepted {
             self.live_work.notify_one();
         }

@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     /// A sync is reading: more work is about to come.
     syncing: AtomicBool,
     intercom_problem: Mutex<Option<String>>,
+    /// Why the last input could not be stored; none: it was.
+    store_problem: Mutex<Option<String>>,
     stop: CancellationToken,
 }
 
@@ -127,6 +129,7 @@ impl Engine {
             last_notification: AtomicI64::new(0),
             syncing: AtomicBool::new(false),
             intercom_problem: Mutex::default(),
+            store_problem: Mutex::default(),
             stop,
         };
         Ok(Self { inner: Arc::new(inner), tasks: TaskTracker::new() })
@@ -185,7 +188,9 @@ impl Engine {
 
     /// Proves that a webhook can be made durable now.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.inner.store.probe().await
+        let probed = self.inner.store.probe().await;
+        self.inner.note_store(probed.as_ref().err());
+        probed
     }
 
     /// Lists dead letters, newest first.
@@ -241,6 +246,16 @@ impl Inner {
         if connected {
             *self.problem() = None;
         }
+    }
+
+    /// Remembers whether inputs can be stored, for `status`.
+    fn note_store(&self, error: Option<&StoreError>) {
+        let mut problem = self.store_problem.lock().unwrap_or_else(PoisonError::into_inner);
+        *problem = error.map(|error| format!("webhooks cannot be stored: {error}"));
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        self.store_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn intercom_problem(&self) -> Option<String> {

@@ -198,10 +198,17 @@ async fn live(engine: Arc<Inner>) {
 
 async fn live_round(engine: &Inner) -> Result<bool, EngineError> {
     engine.wait_for_gate().await?;
-    let priorities: &[Priority] = if engine.rules.current().is_some() {
-        &[Priority::Urgent, Priority::Live]
-    } else {
+    // More than single calls can serve is left to the bulk lane: it writes in bulk, and would wait
+    // for ever for a budget that single calls use up.
+    let waiting = engine.store.waiting(Priority::Live, engine.clock.now()).await.unwrap_or(0);
+    let is_flooded = waiting > LIVE_BACKLOG;
+    if is_flooded {
+        engine.bulk_work.notify_one();
+    }
+    let priorities: &[Priority] = if is_flooded || engine.rules.current().is_none() {
         &[Priority::Urgent]
+    } else {
+        &[Priority::Urgent, Priority::Live]
     };
     let claims = match engine.store.claim(priorities, LIVE_CLAIM, engine.clock.now()).await {
         Ok(claims) => claims,
@@ -302,6 +309,13 @@ async fn sweeps(engine: Arc<Inner>) {
         let config = engine.config.load_full();
         let now = Instant::now();
         let mut next = now + LOOK;
+        // After a refusal or downtime a sweep starts at once, as soon as Intercom answers again.
+        if config.intercom.enabled
+            && engine.intercom_problem().is_some()
+            && let Err(error) = engine.request_sweep(SyncKind::Incremental).await
+        {
+            engine.note(&error);
+        }
         // A full sweep is an incremental one as well.
         for (name, kind, every) in [
             ("full", SyncKind::Full, config.intercom.full_sync_every),

@@ -132,6 +132,7 @@ impl Inner {
             (Some(_), None) => {}
         }
         reasons.extend(self.intercom_problem());
+        reasons.extend(self.store_problem());
         reasons
     }
 }

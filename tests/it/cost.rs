@@ -63,3 +63,20 @@ async fn a_sync_within_brevos_real_limits_makes_few_writes_and_no_429() {
     assert_eq!(app.status().await.dead_letters, 0);
     app.assert_consent_kept();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_webhooks_is_written_in_bulk() {
+    let app = App::builder().start().await;
+    let people = 600;
+    for person in 0..people {
+        let email = format!("p{person}@example.com");
+        let contact =
+            serde_json::json!({"email": email, "name": format!("P{person}"), "role": "user"});
+        let changed = app.sandbox.intercom.create_contact(contact).unwrap();
+        app.deliver(changed.notifications[0].to_string().as_bytes()).await;
+    }
+    app.drained().await;
+    assert_eq!(app.sandbox.brevo.contact_count(), people);
+    let writes = app.sandbox.brevo.writes();
+    assert!(writes < people / 2, "{writes} writes for {people} new contacts");
+}
