@@ -122,14 +122,7 @@ impl ReadBack {
             return Ok(());
         }
         for chunk in ids.chunks(IDS) {
-            let query = ContactsQuery { ids: chunk, limit: PAGE, ..ContactsQuery::default() };
-            let page = self.brevo.contacts_page(lane, &query).await?;
-            let gone = chunk
-                .iter()
-                .filter(|id| !page.contacts.iter().any(|contact| contact.id == **id))
-                .copied();
-            self.store.forget(gone.collect()).await?;
-            for contact in page.contacts {
+            for contact in self.by_ids(lane, chunk).await? {
                 self.store.observe_one(contact, self.clock.now()).await?;
             }
         }
@@ -179,16 +172,19 @@ impl ReadBack {
         Ok(found)
     }
 
+    /// Reads up to twenty contacts by number; those that are gone leave the mirror.
+    async fn by_ids(&self, lane: Lane, ids: &[i64]) -> Result<Vec<BrevoContact>, EngineError> {
+        let query = ContactsQuery { ids, limit: PAGE, ..ContactsQuery::default() };
+        let found = self.brevo.contacts_page(lane, &query).await?.contacts;
+        let is_gone = |id: &&i64| !found.iter().any(|contact| contact.id == **id);
+        self.store.forget(ids.iter().filter(is_gone).copied().collect()).await?;
+        Ok(found)
+    }
+
     async fn find_deleted(&self, lane: Lane, began: Timestamp) -> Result<(), EngineError> {
         let unread = self.store.mirror_unread_since(began).await?;
         for chunk in unread.chunks(IDS) {
-            let query = ContactsQuery { ids: chunk, limit: PAGE, ..ContactsQuery::default() };
-            let page = self.brevo.contacts_page(lane, &query).await?;
-            let gone = chunk
-                .iter()
-                .filter(|id| !page.contacts.iter().any(|contact| contact.id == **id))
-                .copied();
-            self.store.forget(gone.collect()).await?;
+            self.by_ids(lane, chunk).await?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ const GATHER: u64 = 2_000;
 /// How often, and how long at a time, it waits for them.
 const GATHER_LOOKS: u32 = 30;
 const GATHER_LOOK: Duration = Duration::from_millis(100);
-/// From how many waiting keys on the bulk lane helps the live lane out.
+/// From how many waiting keys on the live lane leaves its work to the bulk lane.
 const LIVE_BACKLOG: u64 = 200;
 /// The longest that a worker waits before it looks for work by itself.
 const LOOK: Duration = Duration::from_secs(30);
