@@ -27,6 +27,7 @@ mod sandbox;
 mod status;
 mod target;
 mod test_decision;
+mod trial;
 mod view;
 mod written;
 
