@@ -102,7 +102,8 @@ fn decide(rules: &RuleSet, record: &Snapshot) -> Decision {
     fields.insert("company".to_owned(), Value::Null);
     fields.insert("conversations".to_owned(), json!({"open": 0}));
     let as_of = Timestamp::from_seconds(NOW);
-    let input = ContactInput { key: record.key.clone(), contact, existing: None, as_of };
+    let key = record.key.clone();
+    let input = ContactInput { key, contact: contact.into(), existing: None, as_of };
     rules.decide_contact(&input).unwrap()
 }
 

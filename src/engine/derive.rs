@@ -156,8 +156,11 @@ pub(crate) fn decide(
     let target = identity::target(&journey.subject);
     let input = ContactInput {
         key: RecordKey::contact(record.key.id.clone()),
-        contact: assemble::contact(&journey.subject, &record),
-        existing: target.current.as_ref().map(|mirrored| assemble::existing(&mirrored.contact)),
+        contact: Arc::new(assemble::contact(&journey.subject, &record)),
+        existing: target
+            .current
+            .as_ref()
+            .map(|mirrored| Arc::new(assemble::existing(&mirrored.contact))),
         as_of,
     };
     let decision = match rules.decide_contact(&input) {

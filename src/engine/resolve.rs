@@ -75,7 +75,7 @@ pub(crate) fn resolve(
     }
     for (rule_name, intent) in &decision.attributes {
         let name = alias(config, rule_name);
-        let keep = decision.keep.contains(rule_name);
+        let keep = decision.keep.contains_key(rule_name);
         let wanted = match &intent.value {
             AttributeIntent::Withdraw => Ok(ResolvedAttribute::Withdraw),
             AttributeIntent::Clear => Ok(ResolvedAttribute::Clear),

@@ -1,12 +1,15 @@
 //! What the rules say should be true of one contact, each part with the line that said it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttributeName, AttributeValue, RecordKey, RuleSetVersion, Timestamp};
+use super::{
+    AttributeName, AttributeValue, DoubleOptIn, Fields, ObjectKey, RecordId, RecordKey,
+    RuleSetVersion, Timestamp, TrackedEvent,
+};
 
 /// Where in the scripts something was said; shown as `scripts/mapping.rhai:14:9`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,14 +136,24 @@ pub struct Decision {
     pub ext_id: Option<Traced<String>>,
     /// Attributes; phone identifiers stand here too, as `SMS` and `WHATSAPP`.
     pub attributes: BTreeMap<AttributeName, Traced<AttributeIntent>>,
-    /// Attributes of which a value that Brevo holds is left as it is.
-    pub keep: BTreeSet<AttributeName>,
+    /// Attributes of which a value that Brevo holds is left as it is, and the line that says so.
+    pub keep: BTreeMap<AttributeName, Origin>,
     /// Memberships; the last word on a list wins.
     pub lists: BTreeMap<ListRef, Traced<ListIntent>>,
     /// `unsubscribe()`: no marketing e-mail.
     pub email_opt_out: Option<Origin>,
     /// `unsubscribe("sms")`.
     pub sms_opt_out: Option<Origin>,
+    /// `resubscribe()`: obeyed only where `guards.allow_resubscribe` says so.
+    pub resubscribe: Option<Origin>,
+    /// `double_opt_in(…)`: Brevo asks the person to confirm.
+    pub double_opt_in: Option<Traced<DoubleOptIn>>,
+    /// `track(…)`, in the order of the calls.
+    pub events: Vec<Traced<TrackedEvent>>,
+    /// `upsert_object(…)`: the fields of objects, by type and id.
+    pub objects: BTreeMap<ObjectKey, Traced<Fields>>,
+    /// `link_company(…)`: Intercom's ids of companies.
+    pub companies: BTreeMap<RecordId, Origin>,
     /// What the scripts logged.
     pub log: Vec<Line>,
     /// When the answer of some `older_than` or `within` flips: the earliest such time.
@@ -159,10 +172,15 @@ impl Decision {
             email: None,
             ext_id: None,
             attributes: BTreeMap::new(),
-            keep: BTreeSet::new(),
+            keep: BTreeMap::new(),
             lists: BTreeMap::new(),
             email_opt_out: None,
             sms_opt_out: None,
+            resubscribe: None,
+            double_opt_in: None,
+            events: Vec::new(),
+            objects: BTreeMap::new(),
+            companies: BTreeMap::new(),
             log: Vec::new(),
             flips_at: None,
         }

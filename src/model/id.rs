@@ -32,7 +32,7 @@ impl Default for WorkspaceId {
     }
 }
 
-/// What kind of Intercom object a record is.
+/// What kind of object a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
@@ -42,6 +42,14 @@ pub enum RecordKind {
     Company,
     /// A tag: its id and name, since contacts carry ids only.
     Tag,
+    /// A conversation.
+    Conversation,
+    /// A custom event: a message, not a state.
+    Event,
+    /// A contact of Brevo, in the other direction.
+    BrevoContact,
+    /// An event of Brevo, in the other direction.
+    BrevoEvent,
 }
 
 impl RecordKind {
@@ -51,6 +59,10 @@ impl RecordKind {
             Self::Contact => "contact",
             Self::Company => "company",
             Self::Tag => "tag",
+            Self::Conversation => "conversation",
+            Self::Event => "event",
+            Self::BrevoContact => "brevo_contact",
+            Self::BrevoEvent => "brevo_event",
         }
     }
 }
@@ -69,6 +81,10 @@ impl FromStr for RecordKind {
             "contact" => Ok(Self::Contact),
             "company" => Ok(Self::Company),
             "tag" => Ok(Self::Tag),
+            "conversation" => Ok(Self::Conversation),
+            "event" => Ok(Self::Event),
+            "brevo_contact" => Ok(Self::BrevoContact),
+            "brevo_event" => Ok(Self::BrevoEvent),
             other => Err(InvalidId { what: "record kind", value: other.to_owned() }),
         }
     }
@@ -125,6 +141,16 @@ impl RecordKey {
     /// The key of a company.
     pub fn company(id: RecordId) -> Self {
         Self { kind: RecordKind::Company, id }
+    }
+
+    /// The key of a conversation.
+    pub fn conversation(id: RecordId) -> Self {
+        Self { kind: RecordKind::Conversation, id }
+    }
+
+    /// The key of a custom event.
+    pub fn event(id: RecordId) -> Self {
+        Self { kind: RecordKind::Event, id }
     }
 
     /// The key of a tag.

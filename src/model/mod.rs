@@ -7,21 +7,27 @@
 mod attribute;
 mod brevo_contact;
 mod change;
+mod company_decision;
 mod decision;
 mod digest;
+mod emission;
 mod id;
 mod record;
+mod reverse_decision;
 mod time;
 
 pub use attribute::{AttributeName, AttributeType, AttributeValue, InvalidAttributeName};
 pub use brevo_contact::{Applied, BrevoContact, Mirrored};
 pub use change::{Change, Identity, Resolved, ResolvedAttribute, difference};
+pub use company_decision::CompanyDecision;
 pub use decision::{
     AttributeIntent, Decision, Diagnosis, Line, ListIntent, ListRef, Origin, Traced, Verdict,
 };
 pub use digest::{Digest, canonical_json};
+pub use emission::{DoubleOptIn, Emission, Fields, ObjectKey, TrackedEvent};
 pub use id::{
     Email, InvalidId, ListId, RecordId, RecordKey, RecordKind, RuleSetVersion, WorkspaceId,
 };
 pub use record::{Freshness, Liveness, Record, Snapshot, Source, Version, email_of};
+pub use reverse_decision::{ContactRole, Message, ReverseDecision, TagIntent};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -8,7 +8,7 @@ use rhai::{AST, ASTFlags, ASTNode, Engine, Expr, ParseError, ParseErrorType, Pos
 use super::calls::{CallScope, Functions, check_calls};
 use super::diagnostic::{Diagnostic, nearest};
 use super::files::Role;
-use super::handlers::{HANDLERS, handler};
+use super::handlers::{HANDLERS, MAP_COMPANY, MAP_CONVERSATION, MAP_EVENT, handler};
 use super::host::HostData;
 use super::load::{Parsed, line_column};
 use super::ruleset::{RuleEnvironment, SourceFile};
@@ -150,11 +150,6 @@ fn check_handlers(parsed: &[Parsed<'_>], found: &mut Vec<Diagnostic>) {
                 if handler.parameters.len() != function.params.len() {
                     let message = format!("`{name}` takes ({})", handler.parameters.join(", "));
                     found.push(at_function(script, name, message));
-                } else if !handler.is_served {
-                    let message = format!("`{name}` is not called yet by this version");
-                    let mut problem = at_function(script, name, message);
-                    problem.severity = super::diagnostic::Severity::Warning;
-                    found.push(problem);
                 }
                 continue;
             }
@@ -241,6 +236,11 @@ fn check_names(
 /// calls its decision by the variable's name.
 fn check_properties(script: &Parsed<'_>, found: &mut Vec<Diagnostic>) {
     let mut names = BTreeSet::new();
+    // Other records' decisions have other properties.
+    const OTHERS: [&str; 3] = [MAP_COMPANY, MAP_CONVERSATION, MAP_EVENT];
+    if script.ast.iter_functions().any(|function| OTHERS.contains(&function.name)) {
+        return;
+    }
     for function in script.ast.iter_functions() {
         if handler(function.name).is_some_and(|handler| handler.parameters.ends_with(&["brevo"])) {
             names.extend(function.params.last().map(|name| (*name).to_owned()));

@@ -7,8 +7,6 @@ pub(crate) struct Handler {
     pub(crate) name: &'static str,
     /// What it takes.
     pub(crate) parameters: &'static [&'static str],
-    /// Whether this version calls it.
-    pub(crate) is_served: bool,
 }
 
 /// A contact, or anything it derives from, changed.
@@ -19,18 +17,28 @@ pub(crate) const MAP_TAGS: &str = "map_tags";
 pub(crate) const MERGE_CONTACT: &str = "merge_contact";
 /// Several Intercom contacts share one e-mail address.
 pub(crate) const CHOOSE_PRIMARY: &str = "choose_primary";
+/// A company changed.
+pub(crate) const MAP_COMPANY: &str = "map_company";
+/// A conversation changed.
+pub(crate) const MAP_CONVERSATION: &str = "map_conversation";
+/// A custom event arrived.
+pub(crate) const MAP_EVENT: &str = "map_event";
+/// A contact of Brevo changed, direction allowing.
+pub(crate) const MAP_BREVO_CONTACT: &str = "map_brevo_contact";
+/// An event of Brevo arrived, direction allowing.
+pub(crate) const MAP_BREVO_EVENT: &str = "map_brevo_event";
 
 /// All handlers. Any may be missing from a set; none may be there twice.
 pub(crate) const HANDLERS: [Handler; 9] = [
-    Handler { name: MAP_CONTACT, parameters: &["contact", "brevo"], is_served: true },
-    Handler { name: MAP_TAGS, parameters: &["tags", "contact", "brevo"], is_served: true },
-    Handler { name: MERGE_CONTACT, parameters: &["existing", "brevo"], is_served: true },
-    Handler { name: CHOOSE_PRIMARY, parameters: &["contacts"], is_served: true },
-    Handler { name: "map_company", parameters: &["company", "brevo"], is_served: false },
-    Handler { name: "map_conversation", parameters: &["conversation", "brevo"], is_served: false },
-    Handler { name: "map_event", parameters: &["event", "brevo"], is_served: false },
-    Handler { name: "map_brevo_contact", parameters: &["contact", "intercom"], is_served: false },
-    Handler { name: "map_brevo_event", parameters: &["event", "intercom"], is_served: false },
+    Handler { name: MAP_CONTACT, parameters: &["contact", "brevo"] },
+    Handler { name: MAP_TAGS, parameters: &["tags", "contact", "brevo"] },
+    Handler { name: MERGE_CONTACT, parameters: &["existing", "brevo"] },
+    Handler { name: CHOOSE_PRIMARY, parameters: &["contacts"] },
+    Handler { name: MAP_COMPANY, parameters: &["company", "brevo"] },
+    Handler { name: MAP_CONVERSATION, parameters: &["conversation", "brevo"] },
+    Handler { name: MAP_EVENT, parameters: &["event", "brevo"] },
+    Handler { name: MAP_BREVO_CONTACT, parameters: &["contact", "intercom"] },
+    Handler { name: MAP_BREVO_EVENT, parameters: &["event", "intercom"] },
 ];
 
 /// The handler of this name.

@@ -22,7 +22,7 @@ pub(crate) fn apply(existing: &Value, decision: &Decision) -> Value {
 fn apply_attributes(after: &mut Map<String, Value>, decision: &Decision) {
     for (name, intent) in &decision.attributes {
         let held = after.get(name.as_str()).filter(|value| !is_empty(value));
-        if held.is_some() && decision.keep.contains(name) {
+        if held.is_some() && decision.keep.contains_key(name) {
             continue;
         }
         match &intent.value {

@@ -1,7 +1,7 @@
 //! The rules: scripts in, decisions out.
 //!
 //! A [`RuleSet`] is all scripts compiled together; [`RuleSet::decide_contact`] derives what should
-//! be true of one contact in Brevo. Handlers are pure: the same record, scripts and `as_of` give
+//! be true of one contact in Brevo, its siblings the rest. Handlers are pure: the same record, scripts and `as_of` give
 //! the same decision, byte for byte. Nothing here touches the network or the store; only loading
 //! and reloading read files, and only the deadline of a script reads a clock.
 //!
@@ -10,6 +10,7 @@
 mod blame;
 mod calls;
 mod check;
+mod decide;
 mod diagnostic;
 mod error;
 mod evaluation;
@@ -18,6 +19,7 @@ mod handle;
 mod handlers;
 mod harness;
 mod host;
+mod input;
 mod limits;
 mod load;
 mod merge;
@@ -27,6 +29,7 @@ mod sandbox;
 mod status;
 mod target;
 mod test_decision;
+mod test_outcome;
 mod trial;
 mod view;
 mod written;
@@ -34,9 +37,10 @@ mod written;
 pub use diagnostic::{Diagnostic, Severity};
 pub use error::{Limit, ScriptError, ScriptErrorKind};
 pub use harness::{TestOutcome, TestReport, run_tests};
+pub use input::{ContactInput, RecordInput};
 pub use limits::Limits;
 pub use reload::{ReloadOptions, Rules};
-pub use ruleset::{ContactInput, RuleEnvironment, RuleSet, SourceFile};
+pub use ruleset::{RuleEnvironment, RuleSet, SourceFile};
 pub use status::{ReloadOutcome, RuleError, RulesStatus};
 
 #[cfg(test)]

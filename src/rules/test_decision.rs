@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use serde_json::json;
 
 use super::error::refuse;
 use super::target::Target;
+use super::test_outcome;
+use super::view::View;
 use super::written::to_dynamic;
 use crate::model::{AttributeIntent, Decision, ListIntent, ListRef, Verdict};
 
@@ -38,6 +41,22 @@ impl TestDecision {
             "sms_unsubscribed" => decision.sms_opt_out.is_some().into(),
             "flips_at" => decision.flips_at.map_or(Dynamic::UNIT, |at| at.seconds().into()),
             "attributes" => self.attributes(),
+            "events" => View::dynamic(Arc::new(test_outcome::events(&decision.events))),
+            "objects" => {
+                let objects = decision.objects.iter();
+                let objects: serde_json::Map<_, _> = objects
+                    .map(|(key, fields)| (key.to_string(), fields.value.clone().into()))
+                    .collect();
+                View::dynamic(Arc::new(objects.into()))
+            }
+            "companies" => {
+                decision.companies.keys().map(|id| id.as_str().into()).collect::<Array>().into()
+            }
+            "resubscribed" => decision.resubscribe.is_some().into(),
+            "double_opt_in" => match &decision.double_opt_in {
+                Some(asked) => View::dynamic(Arc::new(json!(asked.value))),
+                None => Dynamic::UNIT,
+            },
             "log" => decision
                 .log
                 .iter()
@@ -79,6 +98,7 @@ impl TestDecision {
 
 /// Makes decisions readable in tests.
 pub(crate) fn register(engine: &mut Engine) {
+    test_outcome::register(engine);
     engine.register_type_with_name::<TestDecision>("decision");
     engine.register_indexer_get(|d: &mut TestDecision, name: ImmutableString| d.field(&name));
     engine.register_fn("on_list", |d: TestDecision, list: Dynamic| {
@@ -88,7 +108,7 @@ pub(crate) fn register(engine: &mut Engine) {
         d.has_list(&list, ListIntent::Remove)
     });
     engine.register_fn("keeps", |d: TestDecision, name: &str| {
-        name.parse().is_ok_and(|name| d.decision.keep.contains(&name))
+        name.parse().is_ok_and(|name| d.decision.keep.contains_key(&name))
     });
     engine.register_fn("clears", |d: TestDecision, name: &str| {
         let intent = name.parse().ok().and_then(|name| d.decision.attributes.get(&name).cloned());

@@ -51,7 +51,12 @@ fn contact() -> Value {
 
 fn input(contact: Value, existing: Option<Value>) -> ContactInput {
     let key = RecordKey::contact("665f1c0a9e3b7d0012ab34c1".parse().unwrap());
-    ContactInput { key, contact, existing, as_of: Timestamp::from_seconds(NOW) }
+    ContactInput {
+        key,
+        contact: contact.into(),
+        existing: existing.map(Into::into),
+        as_of: Timestamp::from_seconds(NOW),
+    }
 }
 
 /// The decision of a body of `map_contact`.
@@ -212,7 +217,10 @@ fn what_cannot_be_done_is_an_error_at_its_line() {
         "contact.custom_attributes.x = 1;",
         "a record is read-only: `x` cannot be written: scripts/mapping.rhai:2:26",
     );
-    case("brevo.track(\"x\", #{});", "`track` is not available yet: scripts/mapping.rhai:2:7");
+    case(
+        "brevo.track(\"\", #{});",
+        "`track` takes the name of an event, not empty text: scripts/mapping.rhai:2:7",
+    );
     case(
         "brevo.add_to_list(lists[\"nope\"]);",
         "`add_to_list` takes the number or name of a list, not (): scripts/mapping.rhai:2:7",

@@ -1,42 +1,58 @@
 //! The rules on a sample, as tests run them: `sample("ann.json")`, `run_contact(…)`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 use serde_json::{Value, json};
 
-use super::error::refuse;
-use super::ruleset::{ContactInput, RuleSet};
+use super::error::{ScriptError, refuse};
+use super::handlers::{MAP_CONVERSATION, MAP_EVENT};
+use super::input::{ContactInput, RecordInput};
+use super::ruleset::RuleSet;
 use super::test_decision::TestDecision;
+use super::test_outcome::TestOutcome;
 use super::view::{View, to_json};
-use crate::model::{RecordKey, Timestamp};
+use crate::model::{RecordKey, RecordKind, Timestamp};
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 /// The `as_of` of a test that names none: 2026-01-01T00:00:00Z.
 pub(crate) const DEFAULT_AS_OF: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
-/// Options of `run_contact` that are no part of the contact.
+/// Options that are no part of the record.
 const EXISTING: &str = "existing";
 const AS_OF: &str = "as_of";
 const LISTS: &str = "lists";
+
+/// Numbers of lists by name.
+type Lists = Arc<BTreeMap<String, i64>>;
+type Run = fn(&RuleSet, Trial) -> Outcome<Dynamic>;
+
+/// The functions that run the rules.
+const RUNS: [(&str, Run); 6] = [
+    ("run_contact", run_contact),
+    ("run_company", run_company),
+    ("run_conversation", |rules, trial| run_emission(rules, trial, RecordKind::Conversation)),
+    ("run_event", |rules, trial| run_emission(rules, trial, RecordKind::Event)),
+    ("run_brevo_contact", |rules, trial| run_reverse(rules, trial, RecordKind::BrevoContact)),
+    ("run_brevo_event", |rules, trial| run_reverse(rules, trial, RecordKind::BrevoEvent)),
+];
 
 /// Makes samples readable and the rules runnable in tests.
 pub(crate) fn register(engine: &mut Engine, rules: &RuleSet, dir: &Path) {
     let samples = Samples { rules: rules.clone(), dir: dir.join("tests").join("samples") };
     engine.register_fn("sample", move |name: &str| samples.read(name));
-    for (function, has_options) in [("run_contact", false), ("run_contact", true)] {
-        let rules = rules.clone();
-        if has_options {
-            engine.register_fn(function, move |contact: Dynamic, options: Map| {
-                run_contact(&rules, &contact, &options)
-            });
-        } else {
-            engine.register_fn(function, move |contact: Dynamic| {
-                run_contact(&rules, &contact, &Map::new())
-            });
-        }
+    for (name, run) in RUNS {
+        let of = rules.clone();
+        engine.register_fn(name, move |record: Dynamic| {
+            run(&of, Trial::new(name, &of, &record, &Map::new())?)
+        });
+        let of = rules.clone();
+        engine.register_fn(name, move |record: Dynamic, options: Map| {
+            run(&of, Trial::new(name, &of, &record, &options)?)
+        });
     }
 }
 
@@ -70,53 +86,110 @@ impl Samples {
     }
 }
 
-/// Runs the rules on a contact. `existing`, `as_of` and `lists` (numbers by name, beside the
-/// configured) are options; any other is a field of the contact, such as `companies`, `tags`,
-/// `role`.
-fn run_contact(rules: &RuleSet, contact: &Dynamic, options: &Map) -> Outcome<Dynamic> {
-    let Value::Object(mut contact) = to_json(contact) else {
-        return Err(refuse("`run_contact` takes a contact, such as `sample(\"ann.json\")`"));
-    };
-    let mut existing = None;
-    let mut as_of = DEFAULT_AS_OF;
-    let mut lists = rules.environment().lists.clone();
-    for (name, value) in options {
-        let json = to_json(value);
-        match name.as_str() {
-            EXISTING => existing = Some(json).filter(|value| !value.is_null()),
+/// A record with the options of a run. `existing`, `as_of` and `lists` (numbers by name, beside the
+/// configured) are options; any other is a field of the record, such as `companies`, `tags`, `role`.
+struct Trial {
+    fields: serde_json::Map<String, Value>,
+    existing: Option<Value>,
+    as_of: Timestamp,
+    lists: Lists,
+}
+
+impl Trial {
+    fn new(function: &str, rules: &RuleSet, record: &Dynamic, options: &Map) -> Outcome<Self> {
+        let Value::Object(fields) = to_json(record) else {
+            let message = format!("`{function}` takes a record, such as `sample(\"ann.json\")`");
+            return Err(refuse(message));
+        };
+        let lists = rules.environment().lists.clone();
+        let mut trial = Self { fields, existing: None, as_of: DEFAULT_AS_OF, lists: lists.into() };
+        for (name, value) in options {
+            trial.set(name, to_json(value))?;
+        }
+        Ok(trial)
+    }
+
+    fn set(&mut self, name: &str, value: Value) -> Outcome<()> {
+        match name {
+            EXISTING => self.existing = Some(value).filter(|value| !value.is_null()),
             AS_OF => {
-                as_of = Timestamp::parse(&json)
+                self.as_of = Timestamp::parse(&value)
                     .ok_or_else(|| refuse("`as_of` must be a time, in seconds or ISO 8601"))?;
             }
             LISTS => {
-                let named = json
+                let named = value
                     .as_object()
                     .ok_or_else(|| refuse("`lists` must be a map of numbers by name"))?;
-                lists.extend(
-                    named.iter().filter_map(|(name, id)| Some((name.clone(), id.as_i64()?))),
-                );
+                let numbers =
+                    named.iter().filter_map(|(name, id)| Some((name.clone(), id.as_i64()?)));
+                Arc::make_mut(&mut self.lists).extend(numbers);
             }
             field => {
-                contact.insert(field.to_owned(), json);
+                // `company` is the first of `companies`, whichever of them is given.
+                if field == "companies" {
+                    let first = value.get(0).cloned().unwrap_or_default();
+                    self.fields.insert("company".to_owned(), first);
+                }
+                self.fields.insert(field.to_owned(), value);
             }
         }
+        Ok(())
     }
-    if let Some(Value::Array(all)) = contact.get("conversations") {
+
+    fn key(&self, kind: RecordKind) -> Outcome<RecordKey> {
+        let id = match self.fields.get("id") {
+            Some(Value::String(id)) => id.clone(),
+            Some(Value::Number(id)) => id.to_string(),
+            _ => "sample".to_owned(),
+        };
+        let id = id.parse().map_err(|error| refuse(format!("the record's `id`: {error}")))?;
+        Ok(RecordKey { kind, id })
+    }
+
+    fn into_input(self, kind: RecordKind) -> Outcome<RecordInput> {
+        let key = self.key(kind)?;
+        Ok(RecordInput { key, record: Arc::new(Value::Object(self.fields)), as_of: self.as_of })
+    }
+}
+
+fn broke(error: ScriptError) -> Box<EvalAltResult> {
+    refuse(error.to_string())
+}
+
+fn run_contact(rules: &RuleSet, mut trial: Trial) -> Outcome<Dynamic> {
+    if let Some(Value::Array(all)) = trial.fields.get("conversations") {
         let summary = summary(all);
-        contact.insert("conversations".to_owned(), summary);
+        trial.fields.insert("conversations".to_owned(), summary);
     }
-    if options.contains_key("companies") {
-        let first = contact.get("companies").and_then(|companies| companies.get(0)).cloned();
-        contact.insert("company".to_owned(), first.unwrap_or_default());
-    }
-    let id = contact.get("id").and_then(Value::as_str).unwrap_or("sample");
-    let id = id.parse().map_err(|error| refuse(format!("the contact's `id`: {error}")))?;
-    let key = RecordKey::contact(id);
-    let input = ContactInput { key, contact: Value::Object(contact), existing, as_of };
-    let lists = Arc::new(lists);
-    let decision =
-        rules.decide_contact_with(&input, &lists).map_err(|error| refuse(error.to_string()))?;
+    let key = trial.key(RecordKind::Contact)?;
+    let Trial { fields, existing, as_of, lists } = trial;
+    let contact = Arc::new(Value::Object(fields));
+    let input = ContactInput { key, contact, existing: existing.map(Arc::new), as_of };
+    let decision = rules.decide_contact_with(&input, &lists).map_err(broke)?;
     Ok(Dynamic::from(TestDecision { decision: Arc::new(decision), lists }))
+}
+
+fn run_company(rules: &RuleSet, trial: Trial) -> Outcome<Dynamic> {
+    let input = trial.into_input(RecordKind::Company)?;
+    let decision = rules.decide_company(&input).map_err(broke)?;
+    Ok(TestOutcome::of_company(&decision))
+}
+
+fn run_emission(rules: &RuleSet, trial: Trial, kind: RecordKind) -> Outcome<Dynamic> {
+    let lists = trial.lists.clone();
+    let input = trial.into_input(kind)?;
+    let handler = if kind == RecordKind::Event { MAP_EVENT } else { MAP_CONVERSATION };
+    let emission = rules.emit(handler, &input, &lists).map_err(broke)?;
+    Ok(TestOutcome::of_emission(&emission, &lists))
+}
+
+fn run_reverse(rules: &RuleSet, trial: Trial, kind: RecordKind) -> Outcome<Dynamic> {
+    let input = trial.into_input(kind)?;
+    let decision = match kind {
+        RecordKind::BrevoEvent => rules.decide_brevo_event(&input),
+        _ => rules.decide_brevo_contact(&input),
+    };
+    Ok(TestOutcome::of_reverse(&decision.map_err(broke)?))
 }
 
 /// What a contact carries of its conversations, from the conversations themselves.

@@ -82,7 +82,7 @@ async fn decide(stage: &Stage, subject: Subject) -> Option<Decision> {
     let (config, as_of) = (stage.engine.config(), stage.engine.now());
     let evaluate = move || {
         let rules = RuleSet::load(&config.scripts.dir, &rule_environment(&config)).ok()?;
-        let contact = seen_by_rules(&subject)?;
+        let contact = seen_by_rules(&subject)?.into();
         let key = RecordKey::contact(subject.id);
         rules.decide_contact(&ContactInput { key, contact, existing: None, as_of }).ok()
     };

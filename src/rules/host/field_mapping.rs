@@ -11,7 +11,7 @@ use super::time::day;
 use super::{HostData, Outcome};
 use crate::model::Timestamp;
 use crate::rules::error::refuse;
-use crate::rules::handle::DecisionHandle;
+use crate::rules::handle::ContactHandle;
 use crate::rules::target::Target;
 use crate::rules::view::View;
 use crate::rules::written::Written;
@@ -106,7 +106,7 @@ pub(super) fn register(engine: &mut Engine, data: &Arc<HostData>) {
     let data = data.clone();
     engine.register_fn(
         "apply_field_mapping",
-        move |ctx: NativeCallContext<'_>, record: View, brevo: DecisionHandle| -> Outcome<()> {
+        move |ctx: NativeCallContext<'_>, record: View, brevo: ContactHandle| -> Outcome<()> {
             let origin = brevo.origin(&ctx);
             for mapping in &data.field_mapping {
                 let value = mapping.value(record.value(), data.region).map_err(|problem| {

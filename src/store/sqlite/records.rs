@@ -158,7 +158,12 @@ fn make_dirty(
     let task = match key.kind {
         RecordKind::Contact => Task::Contact,
         RecordKind::Company => Task::Company,
-        RecordKind::Tag => {
+        // Nothing is derived from a tag by itself, nor from what this version does not read yet.
+        RecordKind::Tag
+        | RecordKind::Conversation
+        | RecordKind::Event
+        | RecordKind::BrevoContact
+        | RecordKind::BrevoEvent => {
             tx.count("ignored", carried);
             return Ok(());
         }

@@ -1,55 +1,31 @@
-//! The decision as a script writes it: `brevo.FIRSTNAME = …`, `brevo.add_to_list(…)`.
-//!
-//! A handle lives for one evaluation on one thread. Every write remembers file, line and column.
-//! Its lock is taken for one write at a time and never while a script runs.
+//! `brevo` in the handlers of a contact: identity, attributes, lists, and what is sent beside them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
+use rhai::{Dynamic, Engine, ImmutableString};
 use serde_json::Value;
 
-use super::error::refuse;
-use super::evaluation::Evaluation;
-use super::target::{Target, attribute_case};
-use super::view::{View, to_json, with_json};
-use super::written::{Written, to_dynamic};
+use super::draft::Draft;
+use super::{Ctx, Outcome, emitted, register_foreign};
 use crate::model::{
-    AttributeIntent, AttributeName, AttributeValue, Decision, ListIntent, ListRef, Origin, Traced,
-    Verdict,
+    AttributeIntent, AttributeName, AttributeValue, Decision, DoubleOptIn, ListIntent, ListRef,
+    Origin, RecordId, Traced, Verdict,
 };
-
-type Outcome<T> = Result<T, Box<EvalAltResult>>;
-type Ctx<'a> = NativeCallContext<'a>;
-
-/// The names under which a decision's functions are called, and with how many arguments.
-const NOT_YET: [(&str, usize); 7] = [
-    ("track", 2),
-    ("track", 3),
-    ("double_opt_in", 3),
-    ("resubscribe", 0),
-    ("upsert_object", 3),
-    ("link_company", 1),
-    ("contact", 1),
-];
+use crate::rules::error::refuse;
+use crate::rules::evaluation::Evaluation;
+use crate::rules::target::{Target, attribute_case};
+use crate::rules::view::{View, to_json, with_json};
+use crate::rules::written::{Written, to_dynamic};
 
 /// What `brevo` is in the handlers of a contact.
 #[derive(Debug, Clone)]
-pub(crate) struct DecisionHandle {
-    draft: Arc<Mutex<Draft>>,
-    evaluation: Evaluation,
+pub(crate) struct ContactHandle {
+    draft: Draft<Decision>,
     lists: Arc<BTreeMap<String, i64>>,
 }
 
-#[derive(Debug)]
-struct Draft {
-    decision: Decision,
-    /// Rhai writes back what a method was called on, as in `brevo.NAME.len()`, at the place of the
-    /// read.
-    last_read: Option<(ImmutableString, Position)>,
-}
-
-impl DecisionHandle {
+impl ContactHandle {
     /// A handle on a decision. Names in `lists` are turned into numbers as they are written, so
     /// that the last word on a list wins whatever it is called by.
     pub(crate) fn new(
@@ -57,8 +33,7 @@ impl DecisionHandle {
         evaluation: Evaluation,
         lists: Arc<BTreeMap<String, i64>>,
     ) -> Self {
-        let draft = Draft { decision, last_read: None };
-        Self { draft: Arc::new(Mutex::new(draft)), evaluation, lists }
+        Self { draft: Draft::new(decision, evaluation), lists }
     }
 
     /// The handle as a script's value.
@@ -68,68 +43,62 @@ impl DecisionHandle {
 
     /// The decision as it stands.
     pub(crate) fn snapshot(&self) -> Decision {
-        self.draft().decision.clone()
+        self.draft.snapshot()
     }
 
     /// The decision, when the scripts are done with it.
     pub(crate) fn finish(self) -> Decision {
-        match Arc::try_unwrap(self.draft) {
-            Ok(draft) => draft.into_inner().unwrap_or_else(PoisonError::into_inner).decision,
-            Err(shared) => shared.lock().unwrap_or_else(PoisonError::into_inner).decision.clone(),
-        }
+        self.draft.finish()
     }
 
     /// True once the contact is skipped or deleted, so that no further handler has a say.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self.draft().decision.verdict, Verdict::Skip { .. } | Verdict::Delete)
+        self.draft
+            .with(|decision| matches!(decision.verdict, Verdict::Skip { .. } | Verdict::Delete))
     }
 
     /// The place of the call that a host function serves.
     pub(crate) fn origin(&self, ctx: &Ctx<'_>) -> Origin {
-        self.evaluation.origin(ctx)
+        self.draft.origin(ctx)
     }
 
     /// Writes an identity or an attribute under the name that a script uses.
     pub(crate) fn write(&self, target: &Target, value: Written, origin: Origin) -> Outcome<()> {
-        let draft = &mut self.draft().decision;
-        match target {
-            Target::Email => draft.email = identity("email", value, origin)?,
-            Target::ExtId => draft.ext_id = identity("ext_id", value, origin)?,
-            Target::Attribute(name) => {
-                let value = match value {
-                    Written::Value(value) => AttributeIntent::Set(value),
-                    Written::Nothing => AttributeIntent::Withdraw,
-                };
-                draft.attributes.insert(name.clone(), Traced { value, origin });
+        self.draft.with(|draft| {
+            match target {
+                Target::Email => draft.email = identity("email", value, origin)?,
+                Target::ExtId => draft.ext_id = identity("ext_id", value, origin)?,
+                Target::Attribute(name) => {
+                    let value = match value {
+                        Written::Value(value) => AttributeIntent::Set(value),
+                        Written::Nothing => AttributeIntent::Withdraw,
+                    };
+                    draft.attributes.insert(name.clone(), Traced { value, origin });
+                }
             }
-        }
-        Ok(())
-    }
-
-    fn draft(&self) -> MutexGuard<'_, Draft> {
-        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
+            Ok(())
+        })
     }
 
     /// What this decision holds under a name, whether an identity or an attribute.
     fn held(&self, target: &Target) -> Dynamic {
-        let draft = &self.draft().decision;
         let text = |traced: &Option<Traced<String>>| match traced {
             Some(traced) => traced.value.as_str().into(),
             None => Dynamic::UNIT,
         };
-        match target {
+        self.draft.with(|draft| match target {
             Target::Email => text(&draft.email),
             Target::ExtId => text(&draft.ext_id),
             Target::Attribute(name) => match draft.attributes.get(name).map(|t| &t.value) {
                 Some(AttributeIntent::Set(value)) => to_dynamic(value),
                 _ => Dynamic::UNIT,
             },
-        }
+        })
     }
 
     fn read(&self, ctx: &Ctx<'_>, name: &ImmutableString) -> Outcome<Dynamic> {
         let target = Target::parse(name).map_err(refuse)?;
-        self.draft().last_read = Some((name.clone(), ctx.call_position()));
+        self.draft.note_read(ctx, name);
         Ok(self.held(&target))
     }
 
@@ -137,8 +106,7 @@ impl DecisionHandle {
         let target = Target::parse(name).map_err(refuse)?;
         let value = Written::from_script(value)
             .map_err(|problem| refuse(format!("`{name}` cannot be {problem}")))?;
-        let was_read = self.draft().last_read.take();
-        let is_write_back = was_read.is_some_and(|(n, at)| n == *name && at == ctx.call_position());
+        let is_write_back = self.draft.is_write_back(ctx, name);
         if is_write_back && Written::from_script(&self.held(&target)).as_ref() == Ok(&value) {
             return Ok(());
         }
@@ -196,8 +164,8 @@ impl DecisionHandle {
 
     fn put_list(&self, ctx: &Ctx<'_>, list: &Dynamic, value: ListIntent) -> Outcome<()> {
         let list = self.list(ctx.fn_name(), &to_json(list))?;
-        let origin = self.origin(ctx);
-        self.draft().decision.lists.insert(list, Traced { value, origin });
+        let traced = self.draft.traced(ctx, value);
+        self.draft.with(|draft| draft.lists.insert(list, traced));
         Ok(())
     }
 
@@ -217,7 +185,7 @@ impl DecisionHandle {
             for list in lists {
                 let list = self.list("add_to_lists", &list)?;
                 let value = Traced { value: ListIntent::Add, origin: origin.clone() };
-                self.draft().decision.lists.insert(list, value);
+                self.draft.with(|draft| draft.lists.insert(list, value));
             }
         }
         Ok(())
@@ -250,29 +218,105 @@ impl DecisionHandle {
             return Err(refuse(format!("`{}` takes an attribute, not `{name}`", ctx.fn_name())));
         };
         let origin = self.origin(ctx);
-        change(&mut self.draft().decision, name, origin);
+        self.draft.with(|draft| change(draft, name, origin));
         Ok(())
     }
 
     fn unsubscribe(&self, ctx: &Ctx<'_>, channel: &str) -> Outcome<()> {
         let origin = self.origin(ctx);
+        self.draft.with(|draft| match channel {
+            "email" => draft.email_opt_out = Some(origin),
+            "sms" => draft.sms_opt_out = Some(origin),
+            _ => {}
+        });
         match channel {
-            "email" => self.draft().decision.email_opt_out = Some(origin),
-            "sms" => self.draft().decision.sms_opt_out = Some(origin),
-            other => {
-                return Err(refuse(format!(
-                    "`unsubscribe` knows the channels \"email\" and \"sms\", not \"{other}\""
-                )));
-            }
+            "email" | "sms" => Ok(()),
+            other => Err(refuse(format!(
+                "`unsubscribe` knows the channels \"email\" and \"sms\", not \"{other}\""
+            ))),
         }
+    }
+
+    fn resubscribe(&self, ctx: &Ctx<'_>) {
+        let origin = self.origin(ctx);
+        self.draft.with(|draft| draft.resubscribe = Some(origin));
+    }
+
+    fn double_opt_in(
+        &self,
+        ctx: &Ctx<'_>,
+        template: i64,
+        url: &str,
+        lists: &Dynamic,
+    ) -> Outcome<()> {
+        if template <= 0 {
+            return Err(refuse(format!(
+                "`double_opt_in`: {template} is not the number of a template"
+            )));
+        }
+        let is_web = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+        if !is_web {
+            return Err(refuse(format!("`double_opt_in`: `{url}` is not a web address")));
+        }
+        let lists = match to_json(lists) {
+            Value::Array(lists) => lists,
+            list => vec![list],
+        };
+        let lists: Vec<ListRef> =
+            lists.iter().map(|list| self.list("double_opt_in", list)).collect::<Outcome<_>>()?;
+        if lists.is_empty() {
+            return Err(refuse("`double_opt_in` takes the lists that the confirmation leads to"));
+        }
+        let redirection_url = url.to_owned();
+        let traced = self.draft.traced(ctx, DoubleOptIn { template, redirection_url, lists });
+        self.draft.with(|draft| draft.double_opt_in = Some(traced));
+        Ok(())
+    }
+
+    fn track(
+        &self,
+        ctx: &Ctx<'_>,
+        name: &ImmutableString,
+        properties: &Dynamic,
+        at: Option<&Dynamic>,
+    ) -> Outcome<()> {
+        let Some(event) = emitted::event(name, properties, at)? else { return Ok(()) };
+        let traced = self.draft.traced(ctx, event);
+        self.draft.with(|draft| emitted::push(&mut draft.events, traced))
+    }
+
+    fn upsert_object(
+        &self,
+        ctx: &Ctx<'_>,
+        kind: &ImmutableString,
+        id: &Dynamic,
+        fields: &Dynamic,
+    ) -> Outcome<()> {
+        let (key, fields) = emitted::object(kind, id, fields)?;
+        let traced = self.draft.traced(ctx, fields);
+        self.draft.with(|draft| emitted::put(&mut draft.objects, key, traced))
+    }
+
+    /// Links a company by Intercom's id; `()` links none, so that `contact.company.id` can stand here.
+    fn link_company(&self, ctx: &Ctx<'_>, company: &Dynamic) -> Outcome<()> {
+        if company.is_unit() {
+            return Ok(());
+        }
+        let id = company.as_immutable_string_ref().ok().and_then(|id| id.parse::<RecordId>().ok());
+        let id = id.ok_or_else(|| {
+            refuse("`link_company` takes Intercom's id of a company, such as `contact.company.id`")
+        })?;
+        let origin = self.origin(ctx);
+        self.draft.with(|draft| draft.companies.insert(id, origin));
         Ok(())
     }
 
     fn decide(&self, ctx: &Ctx<'_>, verdict: Verdict) {
         let origin = self.origin(ctx);
-        let draft = &mut self.draft().decision;
-        draft.verdict = verdict;
-        draft.verdict_origin = Some(origin);
+        self.draft.with(|draft| {
+            draft.verdict = verdict;
+            draft.verdict_origin = Some(origin);
+        });
     }
 }
 
@@ -315,88 +359,109 @@ fn identity(name: &str, value: Written, origin: Origin) -> Outcome<Option<Traced
     }
 }
 
-/// Makes decisions writable in scripts.
-pub(crate) fn register(engine: &mut Engine) {
-    engine.register_type_with_name::<DecisionHandle>("decision");
+/// Makes decisions on contacts writable in scripts.
+pub(super) fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<ContactHandle>("decision");
     engine.register_indexer_get(
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: ImmutableString| brevo.read(&ctx, &name),
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: ImmutableString| brevo.read(&ctx, &name),
     );
     engine.register_indexer_set(
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: ImmutableString, value: Dynamic| {
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: ImmutableString, value: Dynamic| {
             brevo.set(&ctx, &name, &value)
         },
     );
     engine.register_fn(
         "set_all",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, values: Dynamic, names: Dynamic| {
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, values: Dynamic, names: Dynamic| {
             brevo.set_all(&ctx, &values, &names)
         },
     );
-    engine.register_fn("clear", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: &str| {
+    engine.register_fn("clear", |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: &str| {
         brevo.attribute_intent(&ctx, name, |draft, name, origin| {
             let value = AttributeIntent::Clear;
             draft.attributes.insert(name, Traced { value, origin });
         })
     });
-    engine.register_fn("keep", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, name: &str| {
-        brevo.attribute_intent(&ctx, name, |draft, name, _| {
-            draft.keep.insert(name);
+    engine.register_fn("keep", |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: &str| {
+        brevo.attribute_intent(&ctx, name, |draft, name, origin| {
+            draft.keep.insert(name, origin);
         })
     });
-    engine.register_fn("add_to_list", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, list: Dynamic| {
+    engine.register_fn("add_to_list", |ctx: Ctx<'_>, brevo: &mut ContactHandle, list: Dynamic| {
         brevo.put_list(&ctx, &list, ListIntent::Add)
     });
     engine.register_fn(
         "remove_from_list",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, list: Dynamic| {
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, list: Dynamic| {
             brevo.put_list(&ctx, &list, ListIntent::Remove)
         },
     );
     engine.register_fn(
         "add_to_lists",
-        |ctx: Ctx<'_>, brevo: &mut DecisionHandle, tags: Dynamic, table: Dynamic| {
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, tags: Dynamic, table: Dynamic| {
             brevo.add_to_lists(&ctx, &tags, &table)
         },
     );
-    engine.register_fn("unsubscribe", |ctx: Ctx<'_>, brevo: &mut DecisionHandle| {
+    engine.register_fn("unsubscribe", |ctx: Ctx<'_>, brevo: &mut ContactHandle| {
         brevo.unsubscribe(&ctx, "email")
     });
-    engine.register_fn("unsubscribe", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, channel: &str| {
+    engine.register_fn("unsubscribe", |ctx: Ctx<'_>, brevo: &mut ContactHandle, channel: &str| {
         brevo.unsubscribe(&ctx, channel)
     });
-    engine.register_fn("skip", |ctx: Ctx<'_>, brevo: &mut DecisionHandle, reason: &str| {
+    engine.register_fn("skip", |ctx: Ctx<'_>, brevo: &mut ContactHandle, reason: &str| {
         brevo.decide(&ctx, Verdict::Skip { reason: reason.to_owned() });
     });
-    engine.register_fn("release", |ctx: Ctx<'_>, brevo: &mut DecisionHandle| {
+    engine.register_fn("release", |ctx: Ctx<'_>, brevo: &mut ContactHandle| {
         brevo.decide(&ctx, Verdict::Release)
     });
-    engine.register_fn("delete", |ctx: Ctx<'_>, brevo: &mut DecisionHandle| {
+    engine.register_fn("delete", |ctx: Ctx<'_>, brevo: &mut ContactHandle| {
         brevo.decide(&ctx, Verdict::Delete)
     });
-    register_not_yet(engine);
+    register_sent(engine);
+    register_foreign::<ContactHandle>(
+        engine,
+        &[("contact", 1)],
+        "`brevo` is a decision on this contact already",
+    );
 }
 
-/// Legal names that later versions will serve: a clear error, not a missing function.
-fn register_not_yet(engine: &mut Engine) {
-    fn not_yet(ctx: &Ctx<'_>) -> Outcome<()> {
-        Err(refuse(format!("`{}` is not available yet", ctx.fn_name())))
-    }
-    for (name, arguments) in NOT_YET {
-        match arguments {
-            0 => engine.register_fn(name, |ctx: Ctx<'_>, _: &mut DecisionHandle| not_yet(&ctx)),
-            1 => engine.register_fn(name, |ctx: Ctx<'_>, _: &mut DecisionHandle, _: Dynamic| {
-                not_yet(&ctx)
-            }),
-            2 => engine.register_fn(
-                name,
-                |ctx: Ctx<'_>, _: &mut DecisionHandle, _: Dynamic, _: Dynamic| not_yet(&ctx),
-            ),
-            _ => engine.register_fn(
-                name,
-                |ctx: Ctx<'_>, _: &mut DecisionHandle, _: Dynamic, _: Dynamic, _: Dynamic| {
-                    not_yet(&ctx)
-                },
-            ),
-        };
-    }
+/// What is sent beside the contact's state.
+fn register_sent(engine: &mut Engine) {
+    engine.register_fn("resubscribe", |ctx: Ctx<'_>, brevo: &mut ContactHandle| {
+        brevo.resubscribe(&ctx);
+    });
+    engine.register_fn(
+        "double_opt_in",
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, template: i64, url: &str, lists: Dynamic| {
+            brevo.double_opt_in(&ctx, template, url, &lists)
+        },
+    );
+    engine.register_fn(
+        "track",
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: ImmutableString, properties: Dynamic| {
+            brevo.track(&ctx, &name, &properties, None)
+        },
+    );
+    engine.register_fn(
+        "track",
+        |ctx: Ctx<'_>,
+         brevo: &mut ContactHandle,
+         name: ImmutableString,
+         properties: Dynamic,
+         at: Dynamic| brevo.track(&ctx, &name, &properties, Some(&at)),
+    );
+    engine.register_fn(
+        "upsert_object",
+        |ctx: Ctx<'_>,
+         brevo: &mut ContactHandle,
+         kind: ImmutableString,
+         id: Dynamic,
+         fields: Dynamic| brevo.upsert_object(&ctx, &kind, &id, &fields),
+    );
+    engine.register_fn(
+        "link_company",
+        |ctx: Ctx<'_>, brevo: &mut ContactHandle, company: Dynamic| {
+            brevo.link_company(&ctx, &company)
+        },
+    );
 }
