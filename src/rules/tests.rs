@@ -153,6 +153,7 @@ fn a_record_is_read_as_a_script_expects() {
     }
     case("contact.custom_attributes.seats * 2", "6");
     case("contact.none.below.that", "null");
+    case("contact.custom_attributes[contact.none]", "null");
     case("contact.email.len()", "15");
     case("contact.email.to_upper()", "\"ANN@EXAMPLE.COM\"");
     case("contact.tags.len", "2");
@@ -545,11 +546,34 @@ fn the_default_rules_pass_their_own_tests() {
         let rules = rules.unwrap_or_else(|found| panic!("{}", found[0]));
         assert_eq!(rules.warnings(), []);
         let handlers: Vec<_> = rules.handlers().collect();
-        assert_eq!(handlers, ["map_contact", "map_tags", "merge_contact"]);
+        let expected = [
+            "map_brevo_contact",
+            "map_brevo_event",
+            "map_company",
+            "map_contact",
+            "map_conversation",
+            "map_event",
+            "map_tags",
+            "merge_contact",
+        ];
+        assert_eq!(handlers, expected);
         if environment.lists.len() == 3 {
             let report = run_tests(&rules, &dir);
-            assert!(report.is_ok() && report.tests.len() == 7, "{report}");
+            assert!(report.is_ok() && report.tests.len() == 15, "{report}");
         }
+    }
+}
+
+#[test]
+fn the_worked_examples_pass_their_own_tests() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/examples");
+    for name in ["support", "accounts", "ai-agent"] {
+        let dir = examples.join(name);
+        let rules = RuleSet::load(&dir, &RuleEnvironment::default());
+        let rules = rules.unwrap_or_else(|found| panic!("{name}: {}", found[0]));
+        assert_eq!(rules.warnings(), [], "{name}");
+        let report = run_tests(&rules, &dir);
+        assert!(report.is_ok() && report.tests.len() >= 4, "{name}: {report}");
     }
 }
 

@@ -244,6 +244,8 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_type_with_name::<View>("record");
     engine.register_indexer_get(|view: &mut View, name: ImmutableString| view.field(&name));
     engine.register_indexer_get(|view: &mut View, index: i64| view.item(index));
+    // `table("plans.csv")[contact.plan]` of a contact without a plan.
+    engine.register_indexer_get(|_: &mut View, (): ()| Dynamic::UNIT);
     // Rhai writes back what a method took by reference, changed or not.
     engine.register_indexer_set(|view: &mut View, name: ImmutableString, value: Dynamic| {
         let is_same = equals(view.value().get(name.as_str()).unwrap_or(&Value::Null), &value);
