@@ -1,27 +1,19 @@
-//! `tajo scripts`: work on the rules without an engine.
+//! `tajo scripts check`: would these rules go live?
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Subcommand;
 use serde::Serialize;
 
-use super::deployment::Deployment;
-use super::failure::Failure;
-use super::output;
+use crate::cli::deployment::Deployment;
+use crate::cli::failure::Failure;
+use crate::cli::output;
 use crate::engine::rule_environment;
 use crate::rules::{Diagnostic, RuleSet, TestReport, run_tests};
 
 /// Deep but legal scripts need more than a usual stack (facts: Rhai, "What the sandbox does not do
 /// by itself").
 const STACK_BYTES: usize = 16 * 1024 * 1024;
-
-/// Works on the rules.
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Checks the rules and runs their tests, as a running engine would before they go live.
-    Check(Args),
-}
 
 /// Checks the rules and runs their tests, as a running engine would before they go live.
 ///
@@ -32,7 +24,7 @@ Example:
   tajo scripts check && git commit -am \"New rules\"
 
 Ends with 1 if the rules would not go live.")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
@@ -51,8 +43,7 @@ struct Report {
 }
 
 /// Runs the command.
-pub(super) fn run(command: &Command, config: &Path) -> Result<ExitCode, Failure> {
-    let Command::Check(args) = command;
+pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode, Failure> {
     let deployment = Deployment::load_without_secrets(config)?;
     let environment = rule_environment(&deployment.config);
     let dir = deployment.config.scripts.dir.clone();
