@@ -122,6 +122,9 @@ pub const RULES_LOADED: Metric = gauge("tajo_rules_loaded", "1 if a rule set is 
 /// 1 if what is in the scripts' folder was refused.
 pub const RULES_REFUSED: Metric =
     gauge("tajo_rules_refused", "1 if the content of the scripts' folder was refused");
+/// 1 if a version of the rules is pinned.
+pub const RULES_PINNED: Metric =
+    gauge("tajo_rules_pinned", "1 if a version of the rules is pinned");
 /// Calls to Brevo; label `call`.
 pub const BREVO_CALLS: Metric =
     counter("tajo_brevo_calls_total", "Calls made to Brevo, repeated ones included");
@@ -141,7 +144,7 @@ pub const IDENTIFIERS_LEFT_OUT: Metric =
     counter("tajo_identifiers_left_out_total", "Identifiers that another Brevo contact owns");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 13] = [
+pub const METRICS: [Metric; 14] = [
     RECORDS,
     DUPLICATES,
     REDERIVED,
@@ -149,6 +152,7 @@ pub const METRICS: [Metric; 13] = [
     DEAD_LETTERS,
     RULES_LOADED,
     RULES_REFUSED,
+    RULES_PINNED,
     BREVO_CALLS,
     WEBHOOKS,
     DEGRADED,

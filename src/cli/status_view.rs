@@ -49,6 +49,7 @@ pub(super) struct RecordsView {
 pub(super) struct RuleSetView {
     pub(super) version: Option<String>,
     pub(super) loaded_at: Option<String>,
+    pub(super) pinned: Option<String>,
 }
 
 /// Rate limits of both services.
@@ -103,6 +104,7 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
             version: rules.as_ref().map(|rules| rules.version.clone()),
             loaded_at: rules.as_ref().map(|rules| rules.at.to_string()),
             error: None,
+            pinned: store.rules_pin().await?.map(|pin| pin.version),
         },
         rate_limits: RateLimits { intercom: None, brevo: Vec::new() },
         degraded: Vec::new(),

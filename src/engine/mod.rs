@@ -19,6 +19,7 @@ mod owner_file;
 mod pipeline;
 mod read_back;
 mod resolve;
+mod rule_history;
 mod runtime;
 mod scripts;
 mod services;
@@ -35,6 +36,9 @@ pub use error::EngineError;
 pub use intake::HandInError;
 pub use lock::{EngineLock, Holder, LockError};
 pub use owner_file::load_or_make as load_or_make_secret;
+pub use rule_history::{
+    RollbackError, RolledBack, VersionError, VersionView, find_version, roll_back_in, rule_history,
+};
 pub use runtime::Schedule;
 use serde_json::Value;
 pub(crate) use services::Services;
@@ -49,7 +53,7 @@ use crate::brevo::CallCounts;
 use crate::config::{Config, Direction};
 use crate::intercom::Verified;
 use crate::model::{Clock, Timestamp};
-use crate::rules::{ReloadOptions, Rules, SourceFile};
+use crate::rules::{Pinned, Refusal, ReloadOptions, RuleSet, Rules};
 use crate::store::{Acceptance, DeadLetter, DeadLetterQuery, Store, StoreError, Sync};
 
 /// A running engine. Cheap to clone; all clones are the same engine.
@@ -98,12 +102,17 @@ impl Engine {
         }
         let stop = CancellationToken::new();
         let services = Services::new(&config, &store, &clock, &stop)?;
-        let earlier = store.last_rule_set().await?.map(|set| {
-            set.files.into_iter().map(|(path, text)| SourceFile { path, text }).collect()
-        });
+        let earlier = store.last_rule_set().await?.map(rule_history::source_files);
+        let pinned = match store.rules_pin().await? {
+            Some(pin) => store.rule_set(pin.version.clone()).await?.map(|entry| (pin, entry)),
+            None => None,
+        };
+        let pinned =
+            pinned.map(|(pin, entry)| Pinned { pin, files: rule_history::source_files(entry) });
         let options = ReloadOptions {
             require_tests: config.scripts.require_tests,
             earlier,
+            pinned,
             ..ReloadOptions::new(&config.scripts.dir)
         };
         let environment = rule_environment(&config);
@@ -175,10 +184,14 @@ impl Engine {
         self.inner.rules_view()
     }
 
-    /// The files of the live rules, by path.
-    pub fn rule_files(&self) -> Vec<String> {
-        let current = self.inner.rules.current();
-        current.iter().flat_map(|rules| rules.files()).map(|file| file.path.clone()).collect()
+    /// The live rule set.
+    pub fn rule_set(&self) -> Option<Arc<RuleSet>> {
+        self.inner.rules.current()
+    }
+
+    /// The rules that were refused last, unless good ones came since.
+    pub fn refused_rules(&self) -> Option<Refusal> {
+        self.inner.rules.status().refused
     }
 
     /// What does not work as it should, a sentence each.

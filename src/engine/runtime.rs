@@ -8,12 +8,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::rule_history::keep_rules;
 use super::{Engine, EngineError, Inner, SyncRequest, pipeline};
-use crate::config::OnChange;
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
-use crate::rules::SourceFile;
-use crate::store::{Priority, RuleSetEntry, Sync, SyncKind, SyncState};
+use crate::store::{Priority, Sync, SyncKind, SyncState};
 
 /// Workers of the live lane: one contact that hangs must not keep the others waiting.
 const LIVE_WORKERS: usize = 4;
@@ -124,7 +123,7 @@ impl Inner {
     }
 
     /// Waits; an error if the engine stops.
-    async fn wait(&self, duration: Duration) -> Result<(), EngineError> {
+    pub(super) async fn wait(&self, duration: Duration) -> Result<(), EngineError> {
         tokio::select! {
             () = tokio::time::sleep(duration) => Ok(()),
             () = self.stop.cancelled() => Err(EngineError::Stopping),
@@ -389,39 +388,6 @@ async fn prune(engine: Arc<Inner>) {
     }
 }
 
-/// Keeps each rule set that goes live in the history, and derives all known records again with a new
-/// one, if so configured.
-async fn keep_rules(engine: Arc<Inner>) {
-    let mut status = engine.rules.subscribe();
-    let mut live = match engine.store.last_rule_set().await {
-        Ok(last) => last.map(|last| last.version),
-        Err(error) => {
-            engine.note(&error.into());
-            None
-        }
-    };
-    loop {
-        if let Some(rules) = engine.rules.current()
-            && live.as_deref() != Some(rules.version().as_str())
-        {
-            let is_change = live.is_some();
-            let version = rules.version().to_string();
-            if let Err(error) = engine.keep_rule_set(&version, rules.files(), is_change).await {
-                engine.note(&error);
-                if engine.wait(Duration::from_secs(1)).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            live = Some(version);
-        }
-        tokio::select! {
-            changed = status.changed() => if changed.is_err() { return },
-            () = engine.stop.cancelled() => return,
-        }
-    }
-}
-
 impl Inner {
     /// Requests a sweep, unless one of its kind waits already.
     async fn request_sweep(&self, kind: SyncKind) -> Result<(), EngineError> {
@@ -430,34 +396,6 @@ impl Inner {
         if !waits {
             self.request_sync(SyncRequest { kind, resources: Vec::new(), since: None }).await?;
         }
-        Ok(())
-    }
-
-    async fn keep_rule_set(
-        &self,
-        version: &str,
-        files: &[SourceFile],
-        is_change: bool,
-    ) -> Result<(), EngineError> {
-        let now = self.clock.now();
-        let files = files.iter().map(|file| (file.path.clone(), file.text.clone())).collect();
-        // Derived first: a crash in between derives again, and never forgets to.
-        if is_change && self.config.load().scripts.on_change == OnChange::Reapply {
-            let contacts = self.store.rederive_all(now).await?;
-            tracing::info!(
-                ruleset.version = version,
-                contacts,
-                "new rules are live; all known contacts are derived again"
-            );
-            self.bulk_work.notify_one();
-        } else {
-            tracing::info!(ruleset.version = version, "rules are live");
-        }
-        let entry =
-            RuleSetEntry { version: version.to_owned(), at: now, live: true, files, error: None };
-        self.store.put_rule_set(entry).await?;
-        self.live_work.notify_one();
-        self.bulk_work.notify_one();
         Ok(())
     }
 }

@@ -52,8 +52,10 @@ pub struct RulesView {
     pub version: Option<String>,
     /// When it went live (ISO 8601, UTC).
     pub loaded_at: Option<String>,
-    /// Why the content of the folder is not live; null if it is.
+    /// Why the content of the folder is not live; null if it is, or if another version is pinned.
     pub error: Option<RuleError>,
+    /// The version that stays live until the rules in the folder change; null if none is pinned.
+    pub pinned: Option<String>,
 }
 
 /// Rate limits of both services.
@@ -105,6 +107,7 @@ impl Inner {
             version: status.version.map(|version| version.to_string()),
             loaded_at: status.loaded_at.map(|at| at.to_string()),
             error: status.error,
+            pinned: status.pinned.map(|pin| pin.version),
         }
     }
 

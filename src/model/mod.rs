@@ -14,6 +14,7 @@ mod emission;
 mod id;
 mod record;
 mod reverse_decision;
+mod rules_pin;
 mod time;
 
 pub use attribute::{AttributeName, AttributeType, AttributeValue, InvalidAttributeName};
@@ -30,4 +31,5 @@ pub use id::{
 };
 pub use record::{Freshness, Liveness, Record, Snapshot, Source, Version, email_of};
 pub use reverse_decision::{ContactRole, Message, ReverseDecision, TagIntent};
+pub use rules_pin::RulesPin;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

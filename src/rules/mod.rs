@@ -7,6 +7,7 @@
 //!
 //! Scripts are CPU work: call them off the async executor, on threads with large stacks.
 
+mod author;
 mod blame;
 mod calls;
 mod check;
@@ -20,6 +21,7 @@ mod handlers;
 mod harness;
 mod host;
 mod input;
+mod judge;
 mod limits;
 mod load;
 mod merge;
@@ -32,16 +34,20 @@ mod test_decision;
 mod test_outcome;
 mod trial;
 mod view;
+mod watch;
 mod written;
 
+pub use author::process_user;
 pub use diagnostic::{Diagnostic, Severity};
 pub use error::{Limit, ScriptError, ScriptErrorKind};
+pub use files::FolderContent;
 pub use harness::{TestOutcome, TestReport, run_tests};
 pub use input::{ContactInput, RecordInput};
+pub use judge::{Rehearsal, rehearse};
 pub use limits::Limits;
-pub use reload::{ReloadOptions, Rules};
+pub use reload::{Pinned, ReloadOptions, Rules};
 pub use ruleset::{RuleEnvironment, RuleSet, SourceFile};
-pub use status::{ReloadOutcome, RuleError, RulesStatus};
+pub use status::{Judgement, Refusal, ReloadOutcome, RuleError, RulesStatus};
 
 #[cfg(test)]
 mod tests;

@@ -1,32 +1,32 @@
 //! The rule set that is live, and its replacement while the engine runs.
 //!
-//! A thread watches the folder, waits until it is quiet, loads everything, runs the tests and swaps
+//! A thread watches the folder, waits until it is quiet, judges exactly what it read then, and swaps
 //! one pointer. Watchers can fall silent without a word, so the content is looked at every few
 //! seconds as well. Whatever goes wrong, the previous rules stay; what is wrong is logged once per
-//! content and shown in the [`RulesStatus`].
+//! content and shown in the [`RulesStatus`]. A pinned version stays live until the rules in the
+//! folder change and are good.
 
+mod worker;
+
+use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use notify::{RecommendedWatcher, RecursiveMode};
-use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
-use serde_json::json;
 use tokio::sync::watch;
+use worker::Worker;
 
-use super::diagnostic::Diagnostic;
-use super::files;
-use super::harness::run_tests;
+use super::judge::STACK_BYTES;
 use super::ruleset::{RuleEnvironment, RuleSet, SourceFile};
-use super::status::{ReloadOutcome, RuleError, RulesStatus};
-use crate::model::{Clock, Digest, Timestamp};
+use super::status::{Judgement, Refusal, ReloadOutcome, RuleError, RulesStatus};
+use super::watch::FolderWatch;
+use crate::model::{Clock, RulesPin, Timestamp};
 
-/// Deep scripts need deep stacks; a test may run one on the thread that reloads.
-const STACK_BYTES: usize = 16 * 1024 * 1024;
+/// How many judgements wait for the history at most.
+const JUDGEMENTS: usize = 64;
 
 /// How rules are found and taken up.
 #[derive(Debug, Clone)]
@@ -37,10 +37,21 @@ pub struct ReloadOptions {
     pub require_tests: bool,
     /// The files of the rules that were live last, for a start with a folder that is broken.
     pub earlier: Option<Vec<SourceFile>>,
-    /// How long the folder must be quiet before it is read.
+    /// The version that was pinned.
+    pub pinned: Option<Pinned>,
+    /// How long the folder must be quiet before it is judged.
     pub quiet: Duration,
     /// How often the content is looked at, whatever the watcher says.
     pub poll: Duration,
+}
+
+/// A pinned version with its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The pin.
+    pub pin: RulesPin,
+    /// The version's files.
+    pub files: Vec<SourceFile>,
 }
 
 impl ReloadOptions {
@@ -50,6 +61,7 @@ impl ReloadOptions {
             dir: dir.into(),
             require_tests: true,
             earlier: None,
+            pinned: None,
             quiet: Duration::from_millis(200),
             poll: Duration::from_secs(2),
         }
@@ -70,22 +82,27 @@ pub struct Rules {
 struct State {
     live: ArcSwapOption<RuleSet>,
     status: watch::Sender<RulesStatus>,
+    judgements: Mutex<VecDeque<Arc<Judgement>>>,
 }
 
 enum Request {
     /// Something in the folder changed, perhaps.
     Look,
-    /// Look now, and say what came of it.
+    /// Look, and say what came of it.
     Reload(Sender<ReloadOutcome>),
     /// The configuration changed.
     Environment(Box<RuleEnvironment>),
+    /// A version is pinned.
+    Pin(Box<Pinned>, Sender<ReloadOutcome>),
+    /// No version is pinned any more.
+    Unpin(Sender<ReloadOutcome>),
     Stop,
 }
 
 impl Rules {
-    /// Loads the folder and watches it. If it is broken, the earlier rules are taken; if there are
-    /// none, [`Rules::current`] is `None` until the folder is mended. Blocks until the first look
-    /// is done.
+    /// Loads the folder, or what is pinned, and watches it. If it is broken, the earlier rules are
+    /// taken; if there are none, [`Rules::current`] is `None` until the folder is mended. Blocks
+    /// until the first look is done.
     pub fn open(
         options: ReloadOptions,
         environment: RuleEnvironment,
@@ -94,14 +111,13 @@ impl Rules {
         let state = Arc::new(State::default());
         let (requests, inbox) = mpsc::channel();
         let (ready, first) = mpsc::channel();
-        let worker = Worker {
-            state: state.clone(),
-            options,
-            environment,
-            clock,
-            seen: None,
-            own: requests.clone(),
+        let own = requests.clone();
+        let tell = move || {
+            let _ = own.send(Request::Look);
         };
+        // The watcher only gathers what comes at once; the quiet is waited for after it.
+        let watch = FolderWatch::new(&options.dir, options.quiet / 4, tell);
+        let worker = Worker::new(state.clone(), options, environment, clock, watch);
         std::thread::Builder::new()
             .name("rules".to_owned())
             .stack_size(STACK_BYTES)
@@ -114,7 +130,7 @@ impl Rules {
     /// Rules that never change, for commands that run once.
     pub fn fixed(rules: RuleSet, clock: &dyn Clock) -> Self {
         let state = State::default();
-        state.go_live(rules, clock.now());
+        state.go_live(rules, clock.now(), None);
         Self { state: Arc::new(state), requests: None }
     }
 
@@ -134,16 +150,45 @@ impl Rules {
         self.state.status.subscribe()
     }
 
+    /// The oldest judgement that is not in the history yet. Each wakes the subscribers.
+    pub fn next_judgement(&self) -> Option<Arc<Judgement>> {
+        self.state.judgements().front().cloned()
+    }
+
+    /// Says that a judgement is in the history.
+    pub fn judgement_is_kept(&self, kept: &Arc<Judgement>) {
+        let mut judgements = self.state.judgements();
+        if judgements.front().is_some_and(|front| Arc::ptr_eq(front, kept)) {
+            judgements.pop_front();
+        }
+    }
+
     /// Takes up another configuration, which makes a new version; the old one stays if the scripts
     /// do not work with it.
     pub fn set_environment(&self, environment: RuleEnvironment) {
         self.send(Request::Environment(Box::new(environment)));
     }
 
-    /// Looks at the folder now and waits for what comes of it. Blocks; not for async code.
+    /// Looks at the folder once it is quiet and waits for what comes of it. Blocks; not for async
+    /// code.
     pub fn reload(&self) -> ReloadOutcome {
+        self.ask(Request::Reload)
+    }
+
+    /// Lets a version go live and stay so until the rules in the folder change. Refused, everything
+    /// stays as it is. Blocks.
+    pub fn pin(&self, pinned: Pinned) -> ReloadOutcome {
+        self.ask(|answer| Request::Pin(Box::new(pinned), answer))
+    }
+
+    /// Lets the folder decide again. Blocks.
+    pub fn unpin(&self) -> ReloadOutcome {
+        self.ask(Request::Unpin)
+    }
+
+    fn ask(&self, request: impl FnOnce(Sender<ReloadOutcome>) -> Request) -> ReloadOutcome {
         let (answer, outcome) = mpsc::channel();
-        self.send(Request::Reload(answer));
+        self.send(request(answer));
         outcome.recv().unwrap_or(ReloadOutcome::Unchanged)
     }
 
@@ -163,223 +208,46 @@ impl Drop for Rules {
 
 impl Default for State {
     fn default() -> Self {
-        Self { live: ArcSwapOption::empty(), status: watch::Sender::new(RulesStatus::default()) }
+        Self {
+            live: ArcSwapOption::empty(),
+            status: watch::Sender::new(RulesStatus::default()),
+            judgements: Mutex::default(),
+        }
     }
 }
 
 impl State {
-    fn go_live(&self, rules: RuleSet, at: Timestamp) {
+    fn go_live(&self, rules: RuleSet, at: Timestamp, pinned: Option<RulesPin>) {
         let version = Some(rules.version().clone());
         self.live.store(Some(Arc::new(rules)));
-        self.status.send_replace(RulesStatus { version, loaded_at: Some(at), error: None });
+        self.status.send_replace(RulesStatus {
+            version,
+            loaded_at: Some(at),
+            pinned,
+            ..RulesStatus::default()
+        });
     }
 
-    fn refuse(&self, error: RuleError) {
-        self.status.send_modify(|status| status.error = Some(error));
+    fn refuse(&self, refusal: Refusal) {
+        let error = Some(RuleError::first_of(&refusal.problems));
+        self.status.send_modify(|status| {
+            status.error = error;
+            status.refused = Some(refusal);
+        });
     }
-}
 
-/// The thread that keeps the rules up to date.
-struct Worker {
-    state: Arc<State>,
-    options: ReloadOptions,
-    environment: RuleEnvironment,
-    clock: Arc<dyn Clock>,
-    /// The content and configuration that were judged last.
-    seen: Option<Digest>,
-    own: Sender<Request>,
-}
-
-type Watcher = Debouncer<RecommendedWatcher, RecommendedCache>;
-
-impl Worker {
-    fn run(mut self, inbox: &Receiver<Request>, ready: &Sender<()>) {
-        let mut watcher = self.watch();
-        if let ReloadOutcome::Refused(_) = self.look() {
-            self.take_earlier();
+    /// Leaves a judgement for the history. Whoever keeps it is woken by the status that follows.
+    fn enter(&self, judgement: Judgement) {
+        let mut judgements = self.judgements();
+        if judgements.len() >= JUDGEMENTS {
+            judgements.pop_front();
         }
-        let _ = ready.send(());
-        loop {
-            let request = inbox.recv_timeout(self.options.poll);
-            // A folder that was made, or made again, has no watcher yet.
-            if watcher.is_none() {
-                watcher = self.watch();
-            }
-            match request {
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Request::Look) | Err(RecvTimeoutError::Timeout) => {
-                    if self.has_changed() && !self.wait_for_quiet(inbox) {
-                        return;
-                    }
-                }
-                Ok(Request::Reload(answer)) => {
-                    let _ = answer.send(self.look());
-                }
-                Ok(Request::Environment(environment)) => {
-                    self.environment = *environment;
-                    let _ = self.look();
-                }
-            }
-        }
+        judgements.push_back(Arc::new(judgement));
     }
 
-    /// Waits until two reads in a row are equal, then judges: a file that is gone for a moment is
-    /// an editor saving. `false`: it is time to stop.
-    fn wait_for_quiet(&mut self, inbox: &Receiver<Request>) -> bool {
-        let mut before = self.content();
-        loop {
-            match inbox.recv_timeout(self.options.quiet) {
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
-                Ok(Request::Environment(environment)) => self.environment = *environment,
-                Ok(Request::Reload(answer)) => {
-                    let _ = answer.send(self.look());
-                    return true;
-                }
-                Ok(Request::Look) | Err(RecvTimeoutError::Timeout) => {}
-            }
-            let now = self.content();
-            if now == before {
-                let _ = self.look();
-                return true;
-            }
-            before = now;
-        }
+    fn judgements(&self) -> MutexGuard<'_, VecDeque<Arc<Judgement>>> {
+        self.judgements.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Judges the folder's content, unless it was judged before.
-    fn look(&mut self) -> ReloadOutcome {
-        let content = self.content();
-        if self.seen == Some(content) {
-            return ReloadOutcome::Unchanged;
-        }
-        self.seen = Some(content);
-        match self.load_safely() {
-            Ok(rules) => self.take_up(rules),
-            Err(problems) => {
-                let shown = problems.iter().find(|problem| problem.is_error());
-                let error = shown.or(problems.first()).map(RuleError::from);
-                for problem in &problems {
-                    tracing::error!(
-                        file = %problem.file, line = problem.line, column = problem.column,
-                        "the rules were refused, the previous ones stay: {}", problem.message
-                    );
-                }
-                let error = error.unwrap_or_else(|| self.about_folder("the rules were refused"));
-                self.state.refuse(error.clone());
-                ReloadOutcome::Refused(error)
-            }
-        }
-    }
-
-    /// A panic while loading must not end the thread, or no change would be seen any more.
-    fn load_safely(&self) -> Result<RuleSet, Vec<Diagnostic>> {
-        catch_unwind(AssertUnwindSafe(|| self.load())).unwrap_or_else(|_| {
-            let folder = self.about_folder("").file;
-            Err(vec![Diagnostic::error("loading the rules panicked", folder)])
-        })
-    }
-
-    fn load(&self) -> Result<RuleSet, Vec<Diagnostic>> {
-        let rules = RuleSet::load(&self.options.dir, &self.environment)?;
-        let live = self.state.live.load();
-        if !rules.has_handlers() && live.as_ref().is_some_and(|live| live.has_handlers()) {
-            let folder = self.about_folder("").file;
-            return Err(vec![
-                Diagnostic::error("no script has a handler", folder)
-                    .with_help("an empty set of rules never replaces one that has some"),
-            ]);
-        }
-        if !self.options.require_tests {
-            return Ok(rules);
-        }
-        let report = run_tests(&rules, &self.options.dir);
-        if report.is_empty() && rules.has_handlers() {
-            tracing::warn!("the rules have no tests: write some in `tests`");
-        }
-        match report.first_failure() {
-            None => Ok(rules),
-            Some(failure) => {
-                let mut failure = failure.clone();
-                failure.message = format!("a test fails: {}", failure.message);
-                Err(vec![failure])
-            }
-        }
-    }
-
-    fn take_up(&self, rules: RuleSet) -> ReloadOutcome {
-        let version = rules.version().clone();
-        for warning in rules.warnings() {
-            tracing::warn!(
-                file = %warning.file, line = warning.line, column = warning.column,
-                "{}", warning.message
-            );
-        }
-        let is_live = self.state.status.borrow().version.as_ref() == Some(&version);
-        if is_live {
-            // A test changed, or a broken file was put back as it was.
-            self.state.status.send_modify(|status| status.error = None);
-            return ReloadOutcome::Unchanged;
-        }
-        tracing::info!(ruleset.version = %version, "the rules are live");
-        self.state.go_live(rules, self.clock.now());
-        ReloadOutcome::Live(version)
-    }
-
-    /// Falls back to the rules that were live last, and keeps showing what is wrong with the
-    /// folder.
-    fn take_earlier(&mut self) {
-        let Some(files) = self.options.earlier.take() else {
-            return;
-        };
-        let Ok(rules) = RuleSet::from_files(files, &self.environment) else {
-            tracing::error!("the rules that were live last do not work with this configuration");
-            return;
-        };
-        tracing::warn!(ruleset.version = %rules.version(), "the rules that were live last stay so");
-        let error = self.state.status.borrow().error.clone();
-        self.state.go_live(rules, self.clock.now());
-        self.state.status.send_modify(|status| status.error = error);
-    }
-
-    fn has_changed(&self) -> bool {
-        self.seen != Some(self.content())
-    }
-
-    /// A digest of everything that a judgement depends on; times of files say nothing.
-    fn content(&self) -> Digest {
-        let files = match files::read_files(&self.options.dir) {
-            Ok(files) => json!(files.iter().map(|f| (&f.path, &f.text)).collect::<Vec<_>>()),
-            Err(problems) => json!(problems),
-        };
-        let RuleEnvironment { lists, settings, field_mapping, phone_region, limits } =
-            &self.environment;
-        let limits = format!("{limits:?}");
-        Digest::of_json(&json!([files, lists, settings, field_mapping, phone_region, limits]))
-    }
-
-    fn about_folder(&self, message: &str) -> RuleError {
-        let file = self.options.dir.file_name().map_or("scripts".into(), |n| n.to_string_lossy());
-        RuleError { message: message.to_owned(), file: file.into_owned(), line: 0, column: 0 }
-    }
-
-    /// Watches the folder; `None` where that does not work, and the regular look has to do.
-    fn watch(&self) -> Option<Watcher> {
-        let requests = Mutex::new(self.own.clone());
-        let tell = move |_: DebounceEventResult| {
-            let _ = requests.lock().unwrap_or_else(PoisonError::into_inner).send(Request::Look);
-        };
-        watch(&self.options.dir, self.options.quiet, tell)
-    }
-}
-
-fn watch(
-    dir: &Path,
-    quiet: Duration,
-    tell: impl FnMut(DebounceEventResult) + Send + 'static,
-) -> Option<Watcher> {
-    let mut watcher = new_debouncer(quiet, None, tell).ok()?;
-    watcher.watch(dir, RecursiveMode::Recursive).ok()?;
-    Some(watcher)
 }
 
 impl fmt::Debug for Request {
@@ -388,137 +256,12 @@ impl fmt::Debug for Request {
             Self::Look => "Look",
             Self::Reload(_) => "Reload",
             Self::Environment(_) => "Environment",
+            Self::Pin(..) => "Pin",
+            Self::Unpin(_) => "Unpin",
             Self::Stop => "Stop",
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::model::{ManualClock, RuleSetVersion};
-
-    const GOOD: &str = "fn map_contact(contact, brevo) { brevo.A = 1; }";
-    const BROKEN: &str = "fn map_contact(contact, brevo) {\n  brevo.A = split_nam(1);\n}";
-
-    struct Folder {
-        dir: tempfile::TempDir,
-        rules: Rules,
-    }
-
-    impl Folder {
-        fn open(text: &str, change: impl FnOnce(&mut ReloadOptions)) -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            fs::create_dir_all(dir.path().join("scripts/tests")).unwrap();
-            fs::write(dir.path().join("scripts/a.rhai"), text).unwrap();
-            let mut options = ReloadOptions::new(dir.path().join("scripts"));
-            // Without this no test would tell a watcher from a poll.
-            options.poll = Duration::from_secs(600);
-            change(&mut options);
-            let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(7)));
-            let rules = Rules::open(options, RuleEnvironment::default(), clock).unwrap();
-            Self { dir, rules }
-        }
-
-        fn write(&self, name: &str, text: &str) {
-            fs::write(self.dir.path().join("scripts").join(name), text).unwrap();
-        }
-
-        fn version(&self) -> Option<RuleSetVersion> {
-            self.rules.current().map(|rules| rules.version().clone())
-        }
-
-        /// Waits until the status is as wanted; the deadline is there for a failing test only.
-        fn wait_for(&self, wanted: impl FnMut(&RulesStatus) -> bool) -> RulesStatus {
-            let mut status = self.rules.subscribe();
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            runtime.block_on(async {
-                let found = tokio::time::timeout(Duration::from_secs(20), status.wait_for(wanted));
-                found.await.unwrap().unwrap().clone()
-            })
-        }
-    }
-
-    #[test]
-    fn a_change_goes_live_by_itself() {
-        let folder = Folder::open(GOOD, |_| {});
-        let before = folder.rules.status();
-        assert_eq!((before.loaded_at, &before.error), (Some(Timestamp::from_seconds(7)), &None));
-        folder.write("a.rhai", &GOOD.replace('1', "2"));
-        folder.wait_for(|status| status.version != before.version);
-    }
-
-    #[test]
-    fn a_change_goes_live_without_a_watcher_too() {
-        let folder = Folder::open(GOOD, |options| {
-            options.poll = Duration::from_millis(20);
-            options.quiet = Duration::from_millis(1);
-        });
-        let before = folder.version();
-        folder.write("b.rhai", "fn f() { 1 }");
-        folder.wait_for(|status| status.version != before);
-    }
-
-    #[test]
-    fn keeps_the_old_rules_when_compilation_fails_and_shows_where() {
-        let folder = Folder::open(GOOD, |_| {});
-        let before = folder.version();
-        folder.write("a.rhai", BROKEN);
-        let ReloadOutcome::Refused(error) = folder.rules.reload() else { panic!("not refused") };
-        assert_eq!(error.message, "there is no function `split_nam`");
-        assert_eq!((error.file.as_str(), error.line, error.column), ("scripts/a.rhai", 2, 13));
-        assert_eq!(folder.rules.status().error, Some(error));
-        assert_eq!(folder.version(), before);
-        assert_eq!(folder.rules.reload(), ReloadOutcome::Unchanged);
-
-        folder.write("a.rhai", GOOD);
-        assert_eq!(folder.rules.reload(), ReloadOutcome::Unchanged);
-        assert_eq!(folder.rules.status().error, None);
-    }
-
-    #[test]
-    fn keeps_the_old_rules_when_a_test_fails() {
-        let folder = Folder::open(GOOD, |_| {});
-        folder.write("tests/a.rhai", "fn test_a() { assert_eq(run_contact(#{}).A, 1); }");
-        assert_eq!(folder.rules.reload(), ReloadOutcome::Unchanged);
-        folder.write("a.rhai", &GOOD.replace('1', "2"));
-        let ReloadOutcome::Refused(error) = folder.rules.reload() else { panic!("not refused") };
-        assert_eq!(error.message, "a test fails: got 2, expected 1");
-        assert_eq!(error.file, "scripts/tests/a.rhai");
-    }
-
-    #[test]
-    fn an_empty_or_missing_folder_never_replaces_rules() {
-        let folder = Folder::open(GOOD, |_| {});
-        let before = folder.version();
-        folder.write("a.rhai", "// nothing");
-        assert!(matches!(folder.rules.reload(), ReloadOutcome::Refused(_)));
-        fs::remove_dir_all(folder.dir.path().join("scripts")).unwrap();
-        assert!(matches!(folder.rules.reload(), ReloadOutcome::Refused(_)));
-        assert_eq!(folder.version(), before);
-    }
-
-    #[test]
-    fn broken_rules_at_the_start_leave_none_or_the_earlier_ones() {
-        let folder = Folder::open(BROKEN, |_| {});
-        assert!(folder.rules.current().is_none() && folder.rules.status().error.is_some());
-        folder.write("a.rhai", GOOD);
-        assert!(matches!(folder.rules.reload(), ReloadOutcome::Live(_)));
-
-        let earlier = vec![SourceFile { path: "scripts/a.rhai".into(), text: GOOD.into() }];
-        let folder = Folder::open(BROKEN, |options| options.earlier = Some(earlier));
-        assert!(folder.rules.current().is_some() && folder.rules.status().error.is_some());
-    }
-
-    #[test]
-    fn another_configuration_is_another_version() {
-        let folder = Folder::open(GOOD, |_| {});
-        let before = folder.version();
-        let lists = [("leads".to_owned(), 37)].into();
-        folder.rules.set_environment(RuleEnvironment { lists, ..RuleEnvironment::default() });
-        folder.wait_for(|status| status.version != before);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! `/api/v1/connectors/intercom/…` and `/api/v1/rules`.
+//! `/api/v1/connectors/intercom/…`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::error::HttpError;
-use crate::engine::{EngineError, HandInError, RulesView, Status, SyncRequest};
+use crate::engine::{EngineError, HandInError, Status, SyncRequest};
 use crate::model::Timestamp;
 use crate::store::{Acceptance, Progress, Resource, Sync, SyncKind, SyncState};
 
@@ -182,21 +182,11 @@ pub(super) async fn connect() -> HttpError {
     HttpError::NotImplemented("connecting over the API is not available yet: set `access_token`")
 }
 
-/// The live rules.
-#[derive(Serialize)]
-pub(super) struct RulesAnswer {
-    #[serde(flatten)]
-    rules: RulesView,
-    files: Vec<String>,
-}
-
-/// The live rules, their files, and what keeps newer ones from being live.
-pub(super) async fn rules(Extracted(state): Extracted<Arc<State>>) -> Json<RulesAnswer> {
-    Json(RulesAnswer { rules: state.engine.rules(), files: state.engine.rule_files() })
-}
-
 /// Reads a body of JSON, whatever its `Content-Type`.
-async fn json_body<T: DeserializeOwned>(state: &State, request: Request) -> Result<T, HttpError> {
+pub(super) async fn json_body<T: DeserializeOwned>(
+    state: &State,
+    request: Request,
+) -> Result<T, HttpError> {
     let (head, body) = request.into_parts();
     let body = state.bodies.read(&head.headers, body).await?;
     serde_json::from_slice(&body)

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::engine::EngineError;
+use crate::rules::Diagnostic;
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,14 @@ pub(super) enum HttpError {
     /// What is asked for contradicts how things stand.
     #[error("{0}")]
     Conflict(String),
+    /// The rules that are asked for do not work.
+    #[error("{detail}")]
+    RefusedRules {
+        /// The first reason.
+        detail: String,
+        /// Everything that is wrong with them, beside it.
+        problems: Vec<Diagnostic>,
+    },
     /// The body is too large.
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge {
@@ -98,7 +107,7 @@ impl HttpError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::RefusedRules { .. } => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyFailures { .. } | Self::StoreUnwell => StatusCode::TOO_MANY_REQUESTS,
@@ -143,12 +152,17 @@ impl From<EngineError> for HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let status = self.status_code();
-        let problem = json!({
+        let mut problem = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
+        if let (Self::RefusedRules { problems, .. }, Some(fields)) =
+            (&self, problem.as_object_mut())
+        {
+            fields.insert("problems".to_owned(), json!(problems));
+        }
         let mut response = (status, problem.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -68,6 +68,7 @@ fn record(status: &Status) {
     set(telemetry::DEAD_LETTERS, status.dead_letters);
     set(telemetry::RULES_LOADED, status.rules.version.is_some().into());
     set(telemetry::RULES_REFUSED, status.rules.error.is_some().into());
+    set(telemetry::RULES_PINNED, status.rules.pinned.is_some().into());
 }
 
 fn set(metric: Metric, value: u64) {

@@ -15,6 +15,7 @@ mod framing;
 mod health;
 mod metrics;
 mod router;
+mod rules;
 mod webhook;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use super::error::HttpError;
-use super::{State, admin, auth, dead_letters, health, metrics, webhook};
+use super::{State, admin, auth, dead_letters, health, metrics, rules, webhook};
 
 /// What the outside world may reach.
 pub(super) fn public(state: &Arc<State>) -> Router {
@@ -52,7 +52,9 @@ fn operation(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/connectors/intercom/syncs/{id}", get(admin::sync))
         .route("/connectors/intercom/status", get(admin::status))
         .route("/connectors/intercom/webhook", post(admin::hand_in))
-        .route("/rules", get(admin::rules))
+        .route("/rules", get(rules::rules))
+        .route("/rules/history", get(rules::history))
+        .route("/rules/rollback", post(rules::roll_back))
         .route("/dead-letters", get(dead_letters::list).delete(dead_letters::drop_all))
         .route("/dead-letters/retry", post(dead_letters::retry_all))
         .route("/dead-letters/{id}", get(dead_letters::show))

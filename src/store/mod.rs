@@ -8,13 +8,14 @@ mod arrival;
 mod dead_letter;
 mod error;
 mod mirror;
+mod rule_set;
 mod sqlite;
 mod status;
 mod subject;
 mod sync;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Priority};
@@ -22,13 +23,16 @@ use async_trait::async_trait;
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use error::StoreError;
 pub use mirror::{MirrorEntry, MirrorWrite};
+pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
 pub use sqlite::{AddressKey, SqliteStore};
 pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Subject, SubjectQuery, Sublists};
 pub use sync::{Progress, Resource, Sync, SyncKind, SyncState};
 pub use work::{Cause, Claim, Ending, Outcome, Settlement, Task, WorkKey};
 
-use crate::model::{BrevoContact, Change, Email, Record, RecordId, RecordKey, Snapshot, Timestamp};
+use crate::model::{
+    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RulesPin, Snapshot, Timestamp,
+};
 
 /// An import that was begun and whose end is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,21 +43,6 @@ pub struct OpenImport {
     pub process: Option<i64>,
     /// When it was begun.
     pub started: Timestamp,
-}
-
-/// A rule set that was loaded or refused, for the history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleSetEntry {
-    /// Its version.
-    pub version: String,
-    /// When it was judged.
-    pub at: Timestamp,
-    /// True if it went live.
-    pub live: bool,
-    /// Its files, by path.
-    pub files: BTreeMap<String, String>,
-    /// Why it was refused.
-    pub error: Option<String>,
 }
 
 /// Where journal, records, work and mirror are kept.
@@ -197,11 +186,30 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Drops dead letters, which counts them as skipped; answers how many.
     async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, StoreError>;
 
-    /// Keeps a rule set in the history.
+    /// Enters a judgement on the rules in the history, which keeps the newest 200, what is live, what
+    /// was before, and what is pinned. Judging the same again renews the entry.
     async fn put_rule_set(&self, entry: RuleSetEntry) -> Result<(), StoreError>;
 
     /// Finds the newest rule set that went live.
     async fn last_rule_set(&self) -> Result<Option<RuleSetEntry>, StoreError>;
+
+    /// Lists all judgements that are kept, newest first.
+    async fn rule_sets(&self) -> Result<Vec<RuleSetSummary>, StoreError>;
+
+    /// Finds the newest judgement of a version.
+    async fn rule_set(&self, version: String) -> Result<Option<RuleSetEntry>, StoreError>;
+
+    /// Finds digests of the content of every file of every version that is kept.
+    async fn rule_texts(&self) -> Result<BTreeSet<Digest>, StoreError>;
+
+    /// Finds which version is pinned.
+    async fn rules_pin(&self) -> Result<Option<RulesPin>, StoreError>;
+
+    /// Pins a version; the one before is pinned no longer.
+    async fn pin_rules(&self, pin: RulesPin) -> Result<(), StoreError>;
+
+    /// Ends this pin. One that was set since stays.
+    async fn unpin_rules(&self, pin: RulesPin) -> Result<(), StoreError>;
 
     /// Reads a fact about this store.
     async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError>;

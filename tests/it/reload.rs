@@ -120,3 +120,52 @@ async fn a_rule_about_time_is_derived_again_when_its_answer_flips() {
     })
     .await;
 }
+
+/// What Kubernetes does with a ConfigMap and what git does with a branch, under load.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_switched_under_load_is_taken_up_whole() {
+    use std::os::unix::fs::symlink;
+    // Two files that must be of one version: each of them alone loads, too.
+    let mapping = |version: u32| {
+        format!(
+            "fn map_contact(contact, brevo) {{\n    brevo.email = contact.email;\n    \
+             brevo.RULE_A = {version};\n    brevo.RULE_B = part::version();\n}}\n"
+        )
+    };
+    let part = |version: u32| format!("fn version() {{ {version} }}\n");
+    let app = App::builder()
+        .with_script("mapping.rhai", "fn map_contact(c, b) { b.email = c.email; }")
+        .start()
+        .await;
+    let scripts = app.script("");
+    let above = scripts.parent().unwrap().to_owned();
+    let fill = |version: u32| {
+        let dir = above.join(format!("version{version}"));
+        std::fs::create_dir_all(dir.join("lib")).unwrap();
+        std::fs::write(dir.join("mapping.rhai"), mapping(version)).unwrap();
+        std::fs::write(dir.join("lib/part.rhai"), part(version)).unwrap();
+        dir
+    };
+    std::fs::remove_dir_all(above.join("scripts")).unwrap();
+    for version in 1..=4 {
+        symlink(fill(version), above.join("next")).unwrap();
+        std::fs::rename(above.join("next"), above.join("scripts")).unwrap();
+        let email = format!("p{version}@example.com");
+        app.create(json!({"email": email, "role": "user"})).await;
+        until("the switched rules are live and applied", async || {
+            let held = app.sandbox.brevo.contact("p1@example.com")?;
+            (held["attributes"]["RULE_A"] == version).then_some(())
+        })
+        .await;
+    }
+    app.drained().await;
+    for call in app.sandbox.brevo.log().find(|call| call.body["attributes"]["RULE_A"].is_number()) {
+        let attributes = &call.body["attributes"];
+        assert_eq!(attributes["RULE_A"], attributes["RULE_B"], "{:?}", call.body);
+    }
+    assert_eq!(app.status().await.dead_letters, 0);
+    let history = app.engine().rule_history().await.unwrap();
+    let refused: Vec<_> = history.iter().filter(|version| !version.went_live).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}

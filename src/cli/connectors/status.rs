@@ -73,11 +73,14 @@ fn render(engine: &str, status: &StatusView) -> String {
     row("waiting", &status.work.to_string());
     let see = if status.dead_letters > 0 { " (see `tajo dead-letters list`)" } else { "" };
     row("dead letters", &format!("{}{see}", status.dead_letters));
-    let rules = match (&status.rules.version, &status.rules.loaded_at) {
+    let mut rules = match (&status.rules.version, &status.rules.loaded_at) {
         (Some(version), Some(at)) => format!("{version} since {at}"),
         (Some(version), None) => version.clone(),
         (None, _) => "none are live".to_owned(),
     };
+    if let Some(pinned) = &status.rules.pinned {
+        rules.push_str(&format!(", pinned to {pinned}"));
+    }
     row("rules", &rules);
     for limit in status.rate_limits.intercom.iter().chain(&status.rate_limits.brevo) {
         row("rate limit", &self::limit(limit));

@@ -1,11 +1,11 @@
-//! The smaller books of the store: syncs, rule sets, facts, counters.
+//! The smaller books of the store: syncs, facts, counters.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Ids;
 use super::writer::Tx;
 use crate::model::Timestamp;
-use crate::store::{RecordCounts, RuleSetEntry, StoreCounts, StoreError, Sync};
+use crate::store::{RecordCounts, StoreCounts, StoreError, Sync};
 
 pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
     let state = serde_json::to_string(&sync.state)?;
@@ -32,49 +32,6 @@ pub(super) fn newest(conn: &Connection, ids: &Ids, limit: usize) -> Result<Vec<S
     let rows =
         statement.query_map((ids.workspace(), limit as i64), |row| row.get::<_, String>(0))?;
     rows.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
-}
-
-pub(super) fn put_rule_set(tx: &Tx<'_>, ids: &Ids, entry: &RuleSetEntry) -> Result<(), StoreError> {
-    tx.conn
-        .prepare_cached(
-            "INSERT INTO rule_sets (workspace, version, at, live, files, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET live = excluded.live, files = excluded.files, error = excluded.error",
-        )?
-        .execute((
-            ids.workspace(),
-            &entry.version,
-            entry.at.seconds(),
-            entry.live,
-            serde_json::to_string(&entry.files)?,
-            &entry.error,
-        ))?;
-    Ok(())
-}
-
-pub(super) fn last_rule_set(
-    conn: &Connection,
-    ids: &Ids,
-) -> Result<Option<RuleSetEntry>, StoreError> {
-    let found = conn
-        .prepare_cached(
-            "SELECT version, at, files FROM rule_sets WHERE workspace = ?1 AND live = 1
-             ORDER BY at DESC, rowid DESC LIMIT 1",
-        )?
-        .query_row((ids.workspace(),), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
-        })
-        .optional()?;
-    let Some((version, at, files)) = found else {
-        return Ok(None);
-    };
-    let files = serde_json::from_str(&files)?;
-    Ok(Some(RuleSetEntry {
-        version,
-        at: Timestamp::from_seconds(at),
-        live: true,
-        files,
-        error: None,
-    }))
 }
 
 pub(super) fn fact(conn: &Connection, ids: &Ids, name: &str) -> Result<Option<String>, StoreError> {

@@ -6,11 +6,12 @@ mod dead_letters;
 mod mirror;
 mod reader;
 mod records;
+mod rule_sets;
 mod subjects;
 mod work;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,16 +27,18 @@ use writer::{Queue, Writer};
 
 use super::{
     Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, MirrorEntry,
-    OpenImport, OptOut, Priority, RuleSetEntry, Settlement, Store, StoreCounts, StoreError,
-    Subject, SubjectQuery, Sublists, Sync, WorkKey,
+    OpenImport, OptOut, Priority, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts,
+    StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
 };
 use crate::model::{
-    BrevoContact, Change, Email, Record, RecordId, RecordKey, Snapshot, Timestamp, WorkspaceId,
+    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RulesPin, Snapshot,
+    Timestamp, WorkspaceId,
 };
 
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_spine.sql"))];
+/// How many migrations there are.
+const SCHEMA: i64 = 2;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -114,6 +117,12 @@ impl SqliteStore {
             let reason = "there is no such file; run `tajo serve` or a sync first".to_owned();
             return Err(StoreError::Open { path: path.to_owned(), reason });
         }
+        let schema = open_reader(path)
+            .and_then(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)));
+        if schema.is_ok_and(|schema| schema < SCHEMA) {
+            let reason = "an older tajo wrote it; `tajo serve` brings it up to date".to_owned();
+            return Err(StoreError::Open { path: path.to_owned(), reason });
+        }
         let ids = Arc::new(Ids::new(key));
         Ok(Self { ids, writer: None, readers: Readers::new(path) })
     }
@@ -162,7 +171,17 @@ fn prepare(conn: &mut Connection) -> Result<(), rusqlite_migration::Error> {
          PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0;
          PRAGMA secure_delete = FAST;",
     )?;
-    Migrations::from_slice(MIGRATIONS).to_latest(conn)
+    migrations().to_latest(conn)
+}
+
+fn migrations() -> Migrations<'static> {
+    Migrations::new(vec![
+        M::up(include_str!("../migrations/0001_spine.sql")),
+        M::up_with_hook(
+            include_str!("../migrations/0002_rule_history.sql"),
+            |tx: &rusqlite::Transaction<'_>| rule_sets::migrate(tx),
+        ),
+    ])
 }
 
 fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
@@ -520,11 +539,35 @@ impl Store for SqliteStore {
     }
 
     async fn put_rule_set(&self, entry: RuleSetEntry) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| books::put_rule_set(tx, ids, &entry)).await
+        self.write(Queue::Other, move |tx, ids| rule_sets::put(tx, ids, &entry)).await
     }
 
     async fn last_rule_set(&self) -> Result<Option<RuleSetEntry>, StoreError> {
-        self.read(books::last_rule_set).await
+        self.read(rule_sets::last_live).await
+    }
+
+    async fn rule_sets(&self) -> Result<Vec<RuleSetSummary>, StoreError> {
+        self.read(rule_sets::list).await
+    }
+
+    async fn rule_set(&self, version: String) -> Result<Option<RuleSetEntry>, StoreError> {
+        self.read(move |conn, ids| rule_sets::find(conn, ids, &version)).await
+    }
+
+    async fn rule_texts(&self) -> Result<BTreeSet<Digest>, StoreError> {
+        self.read(rule_sets::texts).await
+    }
+
+    async fn rules_pin(&self) -> Result<Option<RulesPin>, StoreError> {
+        self.read(rule_sets::pin).await
+    }
+
+    async fn pin_rules(&self, pin: RulesPin) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| rule_sets::put_pin(tx.conn, ids, &pin)).await
+    }
+
+    async fn unpin_rules(&self, pin: RulesPin) -> Result<(), StoreError> {
+        self.write(Queue::Other, move |tx, ids| rule_sets::end_pin(tx.conn, ids, &pin)).await
     }
 
     async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
