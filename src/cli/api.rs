@@ -47,6 +47,18 @@ impl From<&'static str> for Route<'static> {
 struct ProblemDetails {
     title: String,
     detail: String,
+    /// What is wrong with rules.
+    problems: Vec<RuleProblem>,
+}
+
+/// A finding in the scripts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RuleProblem {
+    message: String,
+    file: String,
+    line: u32,
+    column: u32,
 }
 
 impl Api {
@@ -149,7 +161,12 @@ fn accepted(answer: Response) -> Result<Response, Failure> {
         ("", title) => title,
         (detail, _) => detail,
     };
-    let failure = Failure::failed(format!("the running engine answers {status}: {what}"));
+    let mut text = format!("the running engine answers {status}: {what}");
+    // The first is in the detail.
+    for RuleProblem { message, file, line, column } in problem.problems.iter().skip(1) {
+        text.push_str(&format!("\n  {file}:{line}:{column}: {message}"));
+    }
+    let failure = Failure::failed(text);
     Err(match answer.status {
         StatusCode::UNAUTHORIZED => failure.with_help(
             "use the configuration and the variable `TAJO_ADMIN_TOKEN` that it was started with",

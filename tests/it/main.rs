@@ -15,5 +15,6 @@ mod gone;
 mod journey;
 mod recorded;
 mod reload;
+mod rule_history;
 mod support;
 mod sweep;

@@ -1,6 +1,9 @@
 //! `tajo scripts`: work on the rules without an engine.
 
 mod check;
+mod history;
+mod restore;
+mod rollback;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,11 +17,17 @@ use super::failure::Failure;
 pub(super) enum Command {
     /// Checks the rules and runs their tests, as a running engine would before they go live.
     Check(check::Args),
+    /// Lists the versions of the rules, newest first, or shows what one of them changed.
+    History(history::Args),
+    /// Lets an earlier version of the rules go live again.
+    Rollback(rollback::Args),
 }
 
 /// Runs the command.
-pub(super) fn run(command: &Command, config: &Path) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: &Command, config: &Path) -> Result<ExitCode, Failure> {
     match command {
         Command::Check(args) => check::run(args, config),
+        Command::History(args) => history::run(args, config).await,
+        Command::Rollback(args) => rollback::run(args, config).await,
     }
 }

@@ -110,6 +110,12 @@ impl Service {
         answer.json().await.ok()
     }
 
+    /// Reads a page outside of the API; none if it is not answered with success.
+    pub(crate) async fn page(&self, path: &str) -> Option<String> {
+        let answer = client().get(format!("{}/{path}", self.base)).send().await.ok()?;
+        answer.error_for_status().ok()?.text().await.ok()
+    }
+
     /// Delivers a signed body; true if it was accepted.
     pub(crate) async fn deliver(&self, secret: &str, body: &str) -> bool {
         let signature = tajo::sandbox::intercom::sign(secret, body.as_bytes());
