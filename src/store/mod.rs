@@ -145,6 +145,13 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// True if somebody said that this address takes no messages by this channel.
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError>;
 
+    /// Finds which of these addresses take no messages by this channel.
+    async fn suppressed(
+        &self,
+        emails: Vec<Email>,
+        channel: Channel,
+    ) -> Result<BTreeSet<Email>, StoreError>;
+
     /// Remembers what is about to be written for contacts, before the calls. The end of their claims
     /// forgets it.
     async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError>;

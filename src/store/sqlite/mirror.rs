@@ -42,7 +42,7 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     // An address is somebody else's once this contact has it.
     if let Some(email) = &contact.email {
         tx.conn
-            .prepare_cached("UPDATE mirror SET email_hash = NULL WHERE workspace = ?1 AND email_hash = ?2 AND id <> ?3")?
+            .prepare_cached("UPDATE mirror INDEXED BY mirror_email SET email_hash = NULL WHERE workspace = ?1 AND email_hash = ?2 AND id <> ?3")?
             .execute((ids.workspace(), ids.email_hash(email), contact.id))?;
     }
     let state = Some(serde_json::to_string(contact)?);
@@ -185,16 +185,26 @@ pub(super) fn observe(
         return Ok(false);
     }
     reassert(tx, ids, contact, now)?;
-    let keeps = keep == Keep::State || keeps_state(tx, ids, contact)?;
+    let before: Option<BrevoContact> = known
+        .as_ref()
+        .and_then(|known| known.state.as_deref())
+        .map(serde_json::from_str)
+        .transpose()?;
+    if before.as_ref() == Some(contact) {
+        // Nothing moved, so nothing but the time of the read is written.
+        tx.conn
+            .prepare_cached("UPDATE mirror SET read_at = ?3 WHERE workspace = ?1 AND id = ?2")?
+            .execute((ids.workspace(), contact.id, read_at.seconds()))?;
+        return Ok(false);
+    }
+    let keeps = keep == Keep::State || before.is_some() || keeps_state(tx, ids, contact)?;
     let Some(known) = known else {
         let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
         write_row(tx, ids, contact, None, state, None, read_at)?;
         return Ok(false);
     };
-    let keeps = keeps || known.owner.is_some() || known.state.is_some();
+    let keeps = keeps || known.owner.is_some();
     let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
-    let before: Option<BrevoContact> =
-        known.state.as_deref().map(serde_json::from_str).transpose()?;
     let has_moved = before.is_some_and(|before| !before.is_as(contact));
     write_row(tx, ids, contact, known.owner.as_deref(), state, known.applied, read_at)?;
     if has_moved

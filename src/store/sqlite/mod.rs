@@ -23,7 +23,7 @@ use reader::Readers;
 use records::{Prepared, PreparedArrival, PreparedContent};
 use rusqlite::{Connection, OpenFlags, Row};
 use rusqlite_migration::{M, Migrations};
-use writer::{Queue, Writer};
+use writer::Writer;
 
 use super::{
     Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, MirrorEntry,
@@ -38,7 +38,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -129,12 +129,21 @@ impl SqliteStore {
 
     async fn write<T: Send + 'static>(
         &self,
-        queue: Queue,
         verb: impl FnOnce(&writer::Tx<'_>, &Ids) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let ids = Arc::clone(&self.ids);
         let writer = self.writer.as_ref().ok_or(StoreError::Closed)?;
-        writer.write(queue, move |tx| verb(tx, &ids)).await
+        writer.write(move |tx| verb(tx, &ids)).await
+    }
+
+    /// Like [`Self::write`], before all else. `verb` may run twice, and then does the same again.
+    async fn take_in<T: Send + 'static>(
+        &self,
+        mut verb: impl FnMut(&writer::Tx<'_>, &Ids) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ids = Arc::clone(&self.ids);
+        let writer = self.writer.as_ref().ok_or(StoreError::Closed)?;
+        writer.take_in(move |tx| verb(tx, &ids)).await
     }
 
     async fn read<T: Send + 'static>(
@@ -181,6 +190,7 @@ fn migrations() -> Migrations<'static> {
             include_str!("../migrations/0002_rule_history.sql"),
             |tx: &rusqlite::Transaction<'_>| rule_sets::migrate(tx),
         ),
+        M::up(include_str!("../migrations/0003_fewer_indexes.sql")),
     ])
 }
 
@@ -227,14 +237,14 @@ fn prepared(arrival: Arrival) -> PreparedArrival {
 impl Store for SqliteStore {
     async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError> {
         let arrival = prepared(arrival);
-        self.write(Queue::Intake, move |tx, ids| records::accept(tx, ids, arrival)).await
+        self.take_in(move |tx, ids| records::accept(tx, ids, &arrival)).await
     }
 
     async fn accept_page(&self, page: Vec<Arrival>, sync: Sync) -> Result<(), StoreError> {
         let page: Vec<_> = page.into_iter().map(prepared).collect();
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             for arrival in page {
-                records::accept(tx, ids, arrival)?;
+                records::accept(tx, ids, &arrival)?;
             }
             books::put(tx, ids, &sync)
         })
@@ -248,9 +258,9 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let snapshots: Vec<_> = snapshots.into_iter().map(Prepared::from).collect();
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             for snapshot in snapshots {
-                records::accept_snapshot(tx, ids, snapshot, Priority::Bulk, now, 0)?;
+                records::accept_snapshot(tx, ids, &snapshot, Priority::Bulk, now, 0)?;
             }
             records::enter_opt_outs(tx, ids, &opt_outs, Priority::Bulk, now)
         })
@@ -258,7 +268,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_sublists(&self, contact: RecordId, sublists: Sublists) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             tx.conn
                 .prepare_cached(
                     "UPDATE records SET sublists = ?3, sublists_of = digest
@@ -281,7 +291,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let priorities = priorities.to_vec();
-        self.write(Queue::Other, move |tx, ids| work::claim(tx, ids, &priorities, limit, now)).await
+        self.write(move |tx, ids| work::claim(tx, ids, &priorities, limit, now)).await
     }
 
     async fn waiting(&self, priority: Priority, now: Timestamp) -> Result<u64, StoreError> {
@@ -293,7 +303,7 @@ impl Store for SqliteStore {
         survived: Option<WorkKey>,
         next: Option<WorkKey>,
     ) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             if let Some(key) = survived {
                 work::set_suspicion(tx, ids, &key, 0)?;
             }
@@ -307,7 +317,7 @@ impl Store for SqliteStore {
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(PER_TRANSACTION));
             let batch = std::mem::replace(&mut rest, later);
-            self.write(Queue::Other, move |tx, ids| {
+            self.write(move |tx, ids| {
                 batch.iter().try_for_each(|settlement| work::settle(tx, ids, settlement, now))
             })
             .await?;
@@ -321,7 +331,7 @@ impl Store for SqliteStore {
         priority: Priority,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             for id in contacts {
                 let key = WorkKey { task: super::Task::Contact, id };
                 work::dirty(
@@ -341,7 +351,7 @@ impl Store for SqliteStore {
         loop {
             let from = std::mem::take(&mut after);
             let page = self
-                .write(Queue::Other, move |tx, ids| {
+                .write(move |tx, ids| {
                     work::rederive_page(tx, ids, &from, PER_TRANSACTION as i64, now)
                 })
                 .await?;
@@ -420,43 +430,61 @@ impl Store for SqliteStore {
         contacts: Vec<BrevoContact>,
         read_at: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
-            let mut moved = 0;
-            for contact in &contacts {
-                moved += u64::from(mirror::observe(
-                    tx,
-                    ids,
-                    contact,
-                    read_at,
-                    Some(read_at),
-                    Keep::Matches,
-                )?);
-            }
-            Ok(moved)
-        })
-        .await
+        let mut moved = 0;
+        let mut rest = contacts;
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(PER_TRANSACTION));
+            let batch = std::mem::replace(&mut rest, later);
+            moved += self
+                .write(move |tx, ids| {
+                    let mut moved = 0;
+                    for contact in &batch {
+                        let began = Some(read_at);
+                        let has_moved =
+                            mirror::observe(tx, ids, contact, read_at, began, Keep::Matches)?;
+                        moved += u64::from(has_moved);
+                    }
+                    Ok(moved)
+                })
+                .await?;
+        }
+        Ok(moved)
     }
 
     async fn observe_one(&self, contact: BrevoContact, now: Timestamp) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             mirror::observe(tx, ids, &contact, now, None, Keep::State).map(|_| ())
         })
         .await
     }
 
     async fn forget(&self, gone: Vec<i64>) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
-            gone.iter().try_for_each(|id| mirror::forget(tx, ids, *id))
-        })
-        .await
+        self.write(move |tx, ids| gone.iter().try_for_each(|id| mirror::forget(tx, ids, *id))).await
     }
 
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {
         self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel)).await
     }
 
+    async fn suppressed(
+        &self,
+        emails: Vec<Email>,
+        channel: Channel,
+    ) -> Result<BTreeSet<Email>, StoreError> {
+        self.read(move |conn, ids| {
+            let mut found = BTreeSet::new();
+            for email in emails {
+                if mirror::is_suppressed(conn, ids, &email, channel)? {
+                    found.insert(email);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             changes
                 .into_iter()
                 .try_for_each(|(owner, change)| work::intend(tx, ids, &owner, change))
@@ -465,7 +493,7 @@ impl Store for SqliteStore {
     }
 
     async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError> {
-        self.write(Queue::Other, move |tx, ids| {
+        self.write(move |tx, ids| {
             tx.conn
                 .prepare_cached(
                     "INSERT INTO imports (workspace, started, rows) VALUES (?1, ?2, ?3)",
@@ -477,7 +505,7 @@ impl Store for SqliteStore {
     }
 
     async fn import_started(&self, id: i64, process: i64) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, _| {
+        self.write(move |tx, _| {
             tx.conn.execute("UPDATE imports SET process = ?2 WHERE id = ?1", (id, process))?;
             Ok(())
         })
@@ -485,7 +513,7 @@ impl Store for SqliteStore {
     }
 
     async fn close_import(&self, id: i64) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, _| {
+        self.write(move |tx, _| {
             tx.conn.execute("DELETE FROM imports WHERE id = ?1", (id,))?;
             Ok(())
         })
@@ -507,7 +535,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_sync(&self, sync: Sync) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| books::put(tx, ids, &sync)).await
+        self.write(move |tx, ids| books::put(tx, ids, &sync)).await
     }
 
     async fn sync(&self, id: String) -> Result<Option<Sync>, StoreError> {
@@ -531,15 +559,15 @@ impl Store for SqliteStore {
         query: DeadLetterQuery,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.write(Queue::Other, move |tx, ids| dead_letters::retry(tx, ids, &query, now)).await
+        self.write(move |tx, ids| dead_letters::retry(tx, ids, &query, now)).await
     }
 
     async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, StoreError> {
-        self.write(Queue::Other, move |tx, ids| dead_letters::discard(tx, ids, &query)).await
+        self.write(move |tx, ids| dead_letters::discard(tx, ids, &query)).await
     }
 
     async fn put_rule_set(&self, entry: RuleSetEntry) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| rule_sets::put(tx, ids, &entry)).await
+        self.write(move |tx, ids| rule_sets::put(tx, ids, &entry)).await
     }
 
     async fn last_rule_set(&self) -> Result<Option<RuleSetEntry>, StoreError> {
@@ -563,11 +591,11 @@ impl Store for SqliteStore {
     }
 
     async fn pin_rules(&self, pin: RulesPin) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| rule_sets::put_pin(tx.conn, ids, &pin)).await
+        self.write(move |tx, ids| rule_sets::put_pin(tx.conn, ids, &pin)).await
     }
 
     async fn unpin_rules(&self, pin: RulesPin) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| rule_sets::end_pin(tx.conn, ids, &pin)).await
+        self.write(move |tx, ids| rule_sets::end_pin(tx.conn, ids, &pin)).await
     }
 
     async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
@@ -575,7 +603,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_fact(&self, name: &'static str, value: String) -> Result<(), StoreError> {
-        self.write(Queue::Other, move |tx, ids| books::put_fact(tx.conn, ids, name, &value)).await
+        self.write(move |tx, ids| books::put_fact(tx.conn, ids, name, &value)).await
     }
 
     async fn counts(&self, now: Timestamp) -> Result<StoreCounts, StoreError> {
@@ -586,9 +614,11 @@ impl Store for SqliteStore {
         let mut total = 0;
         loop {
             let removed = self
-                .write(Queue::Other, move |tx, ids| {
-                    let sql = "DELETE FROM journal WHERE id IN
-                        (SELECT id FROM journal WHERE workspace = ?1 AND received < ?2 LIMIT ?3)";
+                .write(move |tx, ids| {
+                    // The oldest have the smallest numbers.
+                    let sql = "DELETE FROM journal WHERE workspace = ?1 AND received < ?2 AND id <=
+                        (SELECT max(id) FROM
+                            (SELECT id FROM journal WHERE workspace = ?1 ORDER BY id LIMIT ?3))";
                     let mut statement = tx.conn.prepare_cached(sql)?;
                     Ok(statement.execute((
                         ids.workspace(),
@@ -605,7 +635,7 @@ impl Store for SqliteStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.write(Queue::Intake, |tx, ids| {
+        self.take_in(|tx, ids| {
             let sql = "INSERT INTO meta (workspace, name, value) VALUES (?1, 'probe', '1')
                  ON CONFLICT DO UPDATE SET value = 1 - value";
             tx.conn.prepare_cached(sql)?.execute((ids.workspace(),))?;

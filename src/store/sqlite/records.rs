@@ -1,13 +1,13 @@
 //! Intake: journal, records, ledger and dirty keys in one step.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 use serde_json::Value;
 
 use super::writer::Tx;
 use super::{Ids, mirror, work};
 use crate::model::{
     Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Source,
-    Timestamp, Version, email_of,
+    Timestamp, Version, canonical_json, email_of,
 };
 use crate::store::{
     Acceptance, Cause, Channel, Journalled, OptOut, Priority, StoreError, Task, WorkKey,
@@ -16,6 +16,7 @@ use crate::store::{
 /// A snapshot with everything taken out of it that the store needs, so that the writing thread has
 /// no JSON to read or write.
 pub(super) struct Prepared {
+    /// It has its body only if it is partial, and has to be laid over the one that is stored.
     snapshot: Snapshot,
     body: String,
     email: Option<Email>,
@@ -25,12 +26,12 @@ pub(super) struct Prepared {
 impl From<Snapshot> for Prepared {
     fn from(snapshot: Snapshot) -> Self {
         let is_contact = snapshot.key.kind == RecordKind::Contact;
-        Self {
-            body: snapshot.body.to_string(),
-            email: if is_contact { email_of(&snapshot.body) } else { None },
-            companies: if is_contact { shown_companies(&snapshot.body) } else { Vec::new() },
-            snapshot,
-        }
+        let body = canonical_json(&snapshot.body);
+        let email = if is_contact { email_of(&snapshot.body) } else { None };
+        let companies = if is_contact { shown_companies(&snapshot.body) } else { Vec::new() };
+        let snapshot =
+            if snapshot.is_partial { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
+        Self { snapshot, body, email, companies }
     }
 }
 
@@ -57,12 +58,13 @@ pub(super) struct PreparedArrival {
 pub(super) fn accept(
     tx: &Tx<'_>,
     ids: &Ids,
-    arrival: PreparedArrival,
+    arrival: &PreparedArrival,
 ) -> Result<Acceptance, StoreError> {
-    let PreparedArrival { notification, received, priority, content } = arrival;
+    let PreparedArrival { notification, content, .. } = arrival;
+    let (received, priority) = (arrival.received, arrival.priority);
     let mut journal = None;
     if let Some(notification) = notification {
-        match append(tx, ids, &notification, received)? {
+        match append(tx, ids, notification, received)? {
             Some(row) => journal = Some(row),
             None => {
                 tx.count("duplicates", 1);
@@ -74,15 +76,16 @@ pub(super) fn accept(
     match content {
         PreparedContent::Nothing => tx.count("ignored", 1),
         PreparedContent::Unusable { reason } => {
-            let cause = Cause { kind: "unusable", message: reason, ..Cause::default() };
+            let message = reason.clone();
+            let cause = Cause { kind: "unusable", message, ..Cause::default() };
             super::dead_letters::bury_notification(tx, ids, journal, &cause, received)?;
         }
         PreparedContent::Snapshots { primary, others, opt_outs } => {
             for other in others {
                 accept_snapshot(tx, ids, other, priority, received, 0)?;
             }
-            accept_snapshot(tx, ids, *primary, priority, received, 1)?;
-            enter_opt_outs(tx, ids, &opt_outs, priority, received)?;
+            accept_snapshot(tx, ids, primary, priority, received, 1)?;
+            enter_opt_outs(tx, ids, opt_outs, priority, received)?;
         }
     }
     Ok(Acceptance::Accepted)
@@ -116,34 +119,39 @@ fn append(
 pub(super) fn accept_snapshot(
     tx: &Tx<'_>,
     ids: &Ids,
-    mut incoming: Prepared,
+    incoming: &Prepared,
     priority: Priority,
     received: Timestamp,
     carried: i64,
 ) -> Result<(), StoreError> {
-    let key = incoming.snapshot.key.clone();
-    let stored = standing(tx, ids, &key)?;
-    if incoming.snapshot.is_partial
-        && let Some(record) = record(tx.conn, ids, &key)?
-    {
-        incoming = Prepared::from(incoming.snapshot.over(&record));
-    }
-    let freshness =
-        stored.as_ref().map_or(Freshness::Newer, |stored| stored.compare(&incoming.snapshot));
-    match freshness {
+    let key = &incoming.snapshot.key;
+    let stored = standing(tx, ids, key)?;
+    let whole = completed(tx, ids, incoming)?;
+    let incoming = whole.as_ref().unwrap_or(incoming);
+    let compared = stored.as_ref().map(|stored| stored.record.compare(&incoming.snapshot));
+    match compared.unwrap_or(Freshness::Newer) {
         Freshness::Unchanged => tx.count("unchanged", carried),
         Freshness::Older => tx.count("superseded", carried),
         Freshness::Newer => {
-            put(tx, ids, &incoming, stored.is_none())?;
-            make_dirty(tx, ids, &key, priority, received, carried, false)?;
+            put(tx, ids, incoming, stored.as_ref())?;
+            make_dirty(tx, ids, key, priority, received, carried, false)?;
         }
         Freshness::Tie => {
             // Only a read that begins after the second can show its end.
             let due = incoming.snapshot.version.at.plus(1).max(received);
-            make_dirty(tx, ids, &key, priority, due, carried, true)?;
+            make_dirty(tx, ids, key, priority, due, carried, true)?;
         }
     }
     Ok(())
+}
+
+/// A partial snapshot laid over what is stored, if anything is.
+fn completed(tx: &Tx<'_>, ids: &Ids, incoming: &Prepared) -> Result<Option<Prepared>, StoreError> {
+    if !incoming.snapshot.is_partial {
+        return Ok(None);
+    }
+    let stored = record(tx.conn, ids, &incoming.snapshot.key)?;
+    Ok(stored.map(|record| Prepared::from(incoming.snapshot.clone().over(&record))))
 }
 
 fn make_dirty(
@@ -172,51 +180,70 @@ fn make_dirty(
     work::dirty(tx, ids, &key, work::Dirt { priority, due, carried, needs_read })
 }
 
-/// The version of what is stored, without its body.
-fn standing(tx: &Tx<'_>, ids: &Ids, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+/// What is stored of an object, without its body.
+struct Standing {
+    record: Record,
+    email: Option<String>,
+}
+
+fn standing(tx: &Tx<'_>, ids: &Ids, key: &RecordKey) -> Result<Option<Standing>, StoreError> {
     let found = tx
         .conn
         .prepare_cached(
-            "SELECT at, digest, read_began, liveness, 'null' FROM records
+            "SELECT at, digest, read_began, liveness, 'null', email FROM records
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
         )?
         .query_row((ids.workspace(), key.kind.as_str(), key.id.as_str()), |row| {
-            read_record(row, key.clone(), 0)
+            Ok(Standing { record: read_record(row, key.clone(), 0)?, email: row.get(5)? })
         })
         .optional()?;
     Ok(found)
 }
 
-fn put(tx: &Tx<'_>, ids: &Ids, prepared: &Prepared, is_first: bool) -> Result<(), StoreError> {
+/// Stores the newest snapshot of an object. What only says that it is gone keeps the body that is
+/// known: the rules of deletion need its address.
+fn put(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    prepared: &Prepared,
+    stored: Option<&Standing>,
+) -> Result<(), StoreError> {
     let Snapshot { key, version, liveness, .. } = &prepared.snapshot;
+    let email = prepared.email.as_ref().map(Email::as_str);
+    // What is not set costs nothing: the index of addresses is written to only if one changes.
+    let (sql, used) = match stored {
+        None => (
+            "INSERT INTO records (workspace, kind, id, at, digest, read_began, liveness, body, email)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            9,
+        ),
+        Some(_) if !liveness.is_live() => (
+            "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7
+             WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
+            7,
+        ),
+        Some(stored) if stored.email.as_deref() == email => (
+            "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7, body = ?8
+             WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
+            8,
+        ),
+        Some(_) => (
+            "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7, body = ?8, email = ?9
+             WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
+            9,
+        ),
+    };
     let read_began = match version.source {
         Source::Notification => None,
         Source::Read { began } => Some(began.seconds()),
     };
-    // What only says that an object is gone keeps the body that is known: the rules of deletion
-    // need its address.
-    tx.conn
-        .prepare_cached(
-            "INSERT INTO records (workspace, kind, id, at, digest, read_began, liveness, email, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (workspace, kind, id) DO UPDATE SET
-                 at = excluded.at, digest = excluded.digest, read_began = excluded.read_began,
-                 liveness = excluded.liveness,
-                 email = CASE WHEN excluded.liveness = 'live' THEN excluded.email ELSE email END,
-                 body = CASE WHEN excluded.liveness = 'live' THEN excluded.body ELSE body END",
-        )?
-        .execute((
-            ids.workspace(),
-            key.kind.as_str(),
-            key.id.as_str(),
-            version.at.seconds(),
-            version.digest.as_bytes(),
-            read_began,
-            liveness.to_string(),
-            prepared.email.as_ref().map(Email::as_str),
-            &prepared.body,
-        ))?;
-    let had_none = is_first && prepared.companies.is_empty();
+    let liveness_text = liveness.to_string();
+    let (workspace, kind, id) = (ids.workspace(), key.kind.as_str(), key.id.as_str());
+    let (at, digest, body) = (version.at.seconds(), version.digest.as_bytes(), &prepared.body);
+    let values: [&dyn ToSql; 9] =
+        [&workspace, &kind, &id, &at, digest, &read_began, &liveness_text, body, &email];
+    tx.conn.prepare_cached(sql)?.execute(params_from_iter(values.iter().take(used)))?;
+    let had_none = stored.is_none() && prepared.companies.is_empty();
     if key.kind == RecordKind::Contact && liveness.is_live() && !had_none {
         put_members(tx, ids, &key.id, &prepared.companies)?;
     }

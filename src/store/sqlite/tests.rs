@@ -98,6 +98,115 @@ async fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
+#[tokio::test]
+async fn an_input_that_fails_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("tajo.db"));
+    // While this holds the writing thread, the inputs gather that share the next commit.
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    let (started, begun) = tokio::sync::oneshot::channel();
+    let holding = store.write(move |_, _| {
+        let _ = started.send(());
+        let _ = told.recv();
+        Ok(())
+    });
+    let inputs = async {
+        begun.await.unwrap();
+        tokio::join!(
+            store.accept(arrival(1, 1, "a")),
+            store.take_in(|tx, _| {
+                tx.conn.execute("DELETE FROM journal", ())?;
+                Err::<(), _>(StoreError::Database("refused".to_owned()))
+            }),
+            store.take_in(|_, _| -> Result<(), StoreError> { panic!("a bug") }),
+            store.accept(arrival(2, 1, "a")),
+            async { go_on.send(()).unwrap() },
+        )
+    };
+    let (_, (first, refused, broken, last, ())) = tokio::join!(holding, inputs);
+    assert_eq!(first.unwrap(), Acceptance::Accepted);
+    assert_eq!(last.unwrap(), Acceptance::Accepted);
+    assert!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
+    assert!(matches!(broken, Err(StoreError::Closed)), "{broken:?}");
+    let again = store.accept(arrival(1, 1, "a")).await.unwrap();
+    assert_eq!(again, Acceptance::Duplicate, "the journal lost what was accepted");
+    assert_eq!(store.counts(NOW).await.unwrap().records.accepted, 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_counted_and_what_comes_back_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("tajo.db"));
+    let of = |contact: u8, second: i64, liveness: Liveness| {
+        let mut arrival = arrival(contact, second, "a");
+        if let Content::Snapshots { primary, .. } = &mut arrival.content {
+            primary.liveness = liveness;
+        }
+        arrival
+    };
+    let contacts = async || store.counts(NOW).await.unwrap().contacts;
+    for contact in 1..=3 {
+        store.accept(of(contact, 1, Liveness::Live)).await.unwrap();
+    }
+    assert_eq!(contacts().await, 3);
+    store.accept(of(1, 2, Liveness::Archived)).await.unwrap();
+    store.accept(of(2, 2, Liveness::Deleted)).await.unwrap();
+    assert_eq!(contacts().await, 1);
+    store.accept(of(1, 3, Liveness::Live)).await.unwrap();
+    assert_eq!(contacts().await, 2);
+    store.close().await;
+}
+
+/// Statements that are about every row, as few and as rare as they are.
+const ABOUT_ALL: [&str; 5] = [
+    "coalesce(sum(carried + in_claim), 0) FROM work",
+    "(claimed = 1 OR due <= ?2)",
+    "AND suspect = 2",
+    "FROM mirror WHERE workspace = ?1 AND read_at < ?2",
+    "FROM journal WHERE workspace = ?1 ORDER BY id LIMIT ?3",
+];
+
+/// A look-up that walks its table costs nothing on ten rows and minutes on a hundred thousand.
+#[test]
+fn no_statement_walks_a_table_that_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder.path().join("tajo.db")));
+    let conn = open_reader(&folder.path().join("tajo.db")).unwrap();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite");
+    let literal =
+        regex::Regex::new(r#""((?:SELECT|UPDATE|DELETE|INSERT)\b(?:[^"\\]|\\.|\\\n)*)""#).unwrap();
+    let walk = regex::Regex::new(
+        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|intents)\b(.*)$",
+    )
+    .unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(sources).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        for found in literal.captures_iter(&text) {
+            let sql = found[1].replace("\\\n", " ").replace("{COLUMNS}", "id, workspace");
+            let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+            if ABOUT_ALL.iter().any(|about_all| sql.contains(about_all)) {
+                continue;
+            }
+            let mut explained = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps: Vec<String> =
+                explained.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
+            seen += 1;
+            for step in &steps {
+                let Some(parts) = walk.captures(step) else { continue };
+                let walks = &parts[1] == "SCAN" || parts[3].ends_with("(workspace=?)");
+                assert!(!walks, "{}: {step}: {sql}", path.display());
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} statements were found");
+}
+
 /// Something that happens to a store.
 #[derive(Debug, Clone)]
 enum Step {

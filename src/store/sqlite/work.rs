@@ -18,54 +18,38 @@ pub(super) struct Dirt {
 
 /// Makes a key dirty. An input that waited there is superseded by a new one.
 pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result<(), StoreError> {
-    let waiting: Option<i64> = tx
+    let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
+    let (rank, due) = (dirt.priority.rank(), dirt.due.seconds());
+    let added = tx
         .conn
-        .prepare_cached("SELECT carried FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3")?
-        .query_row((ids.workspace(), key.task.as_str(), key.id.as_str()), |row| row.get(0))
-        .optional()?;
-    let rank = dirt.priority.rank();
-    let due = dirt.due.seconds();
-    let Some(waiting) = waiting else {
-        tx.conn
-            .prepare_cached(
-                "INSERT INTO work (workspace, task, id, lane, carried, since, due, needs_read)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
-            )?
-            .execute((
-                ids.workspace(),
-                key.task.as_str(),
-                key.id.as_str(),
-                rank,
-                dirt.carried,
-                due,
-                dirt.needs_read,
-            ))?;
+        .prepare_cached(
+            "INSERT INTO work (workspace, task, id, lane, carried, since, due, needs_read)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING",
+        )?
+        .execute((at.0, at.1, at.2, rank, dirt.carried, due, dirt.needs_read))?;
+    if added > 0 {
         return Ok(());
-    };
-    let carried = if dirt.carried > 0 {
-        tx.count("superseded", waiting);
-        dirt.carried
-    } else {
-        waiting
-    };
+    }
+    if dirt.carried > 0 {
+        let waited: i64 = tx
+            .conn
+            .prepare_cached(
+                "SELECT carried FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+            )?
+            .query_row(at, |row| row.get(0))?;
+        tx.count("superseded", waited);
+    }
     // A row that waits for the future (a retry, a rule whose answer flips) is due now.
     tx.conn
         .prepare_cached(
-            "UPDATE work SET seq = seq + 1, carried = ?4, lane = min(lane, ?5), due = CASE WHEN ?7 THEN ?6 ELSE min(due, ?6) END,
+            "UPDATE work SET seq = seq + 1, carried = CASE WHEN ?4 > 0 THEN ?4 ELSE carried END,
+                 lane = min(lane, ?5), due = CASE WHEN ?7 THEN ?6 ELSE min(due, ?6) END,
                  since = CASE WHEN claimed = 0 AND due > ?6 THEN ?6 ELSE since END,
                  attempts = CASE WHEN claimed = 1 THEN attempts ELSE 0 END,
                  failing_since = NULL, cursor = NULL, needs_read = max(needs_read, ?7)
              WHERE workspace = ?1 AND task = ?2 AND id = ?3",
         )?
-        .execute((
-            ids.workspace(),
-            key.task.as_str(),
-            key.id.as_str(),
-            carried,
-            rank,
-            due,
-            dirt.needs_read,
-        ))?;
+        .execute((at.0, at.1, at.2, dirt.carried, rank, due, dirt.needs_read))?;
     Ok(())
 }
 
