@@ -13,8 +13,11 @@ pub(crate) fn opt_outs_of(snapshot: &Snapshot) -> Vec<OptOut> {
     if snapshot.key.kind != RecordKind::Contact {
         return Vec::new();
     }
-    let email = email_of(&snapshot.body);
     let (email_out, sms_out) = opted_out(&snapshot.body);
+    if !email_out && !sms_out {
+        return Vec::new();
+    }
+    let email = email_of(&snapshot.body);
     let opt_out = |channel| opt_out(&email, channel, snapshot.version.at, &snapshot.key.id);
     let email_out = email_out.then(|| opt_out(Channel::Email));
     email_out.into_iter().chain(sms_out.then(|| opt_out(Channel::Sms))).collect()

@@ -138,7 +138,12 @@ pub fn contact_completeness(item: &Value) -> Completeness {
 /// The normalised body of a contact. `tags` and `companies` become `{ids, has_more, total}`, the
 /// subscription types arrays of ids, `social_profiles` an array, `owner_id` text.
 pub fn contact(item: &Value) -> Value {
-    let completeness = contact_completeness(item);
+    into_contact(item.clone())
+}
+
+/// The same of an item that nobody needs any more.
+pub fn into_contact(item: Value) -> Value {
+    let completeness = contact_completeness(&item);
     let mut body = stripped(item);
     for field in ["id", "owner_id", "external_id"] {
         change(&mut body, field, text_of);
@@ -171,7 +176,7 @@ pub fn contact(item: &Value) -> Value {
 /// The normalised body of a company. `tags` becomes `{ids, has_more, total}` from `tags` or
 /// `tag_ids`; `plan` becomes `{id, name}` or `null`.
 pub fn company(item: &Value, completeness: Completeness) -> Value {
-    let mut body = stripped(item);
+    let mut body = stripped(item.clone());
     if let Some(ids) = body.remove("tag_ids") {
         body.entry("tags").or_insert(ids);
     }
@@ -221,8 +226,10 @@ fn reference_ids(body: &Value, field: &str) -> (Vec<RecordId>, Truncated) {
 }
 
 /// The fields of an object without noise; nothing for what is no object.
-fn stripped(item: &Value) -> Map<String, Value> {
-    let mut body = item.as_object().cloned().unwrap_or_default();
+fn stripped(item: Value) -> Map<String, Value> {
+    let Value::Object(mut body) = item else {
+        return Map::new();
+    };
     body.retain(|field, _| !NOISE.contains(&field.as_str()));
     body
 }
@@ -235,9 +242,9 @@ fn finish(body: &mut Map<String, Value>, completeness: Completeness, known: &[&s
         }
     }
     if completeness == Completeness::Full {
-        known.iter().for_each(|field| fill(body, field, || Value::Null));
         // An unknown field that is unset is there in some versions only.
         body.retain(|field, value| !value.is_null() || known.contains(&field.as_str()));
+        known.iter().for_each(|field| fill(body, field, || Value::Null));
     }
 }
 
@@ -248,9 +255,13 @@ fn change(body: &mut Map<String, Value>, field: &str, with: impl FnOnce(Value) -
 }
 
 fn fill(body: &mut Map<String, Value>, field: &str, with: impl FnOnce() -> Value) {
-    let slot = body.entry(field).or_insert(Value::Null);
-    if slot.is_null() {
-        *slot = with();
+    // Not by `entry`, which would copy the name of every field that is there already.
+    match body.get_mut(field) {
+        Some(Value::Null) => change(body, field, |_| with()),
+        Some(_) => {}
+        None => {
+            body.insert(field.to_owned(), with());
+        }
     }
 }
 
@@ -280,7 +291,7 @@ fn avatar(value: Value) -> Value {
 }
 
 fn location(value: Value) -> Value {
-    let mut location = stripped(&value);
+    let mut location = stripped(value);
     for field in ["country", "region", "city", "country_code", "continent_code"] {
         location.entry(field).or_insert(Value::Null);
     }

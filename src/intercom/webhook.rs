@@ -145,11 +145,12 @@ impl Verified {
     pub fn parse(&self, received: Timestamp) -> Result<Notification, Unusable> {
         let envelope: Value = serde_json::from_slice(&self.body)
             .map_err(|error| unusable(format!("it is not JSON: {error}")))?;
-        read(&envelope, received)
+        read(envelope, received)
     }
 }
 
-fn read(envelope: &Value, received: Timestamp) -> Result<Notification, Unusable> {
+fn read(mut envelope: Value, received: Timestamp) -> Result<Notification, Unusable> {
+    let item = envelope.get_mut("data").and_then(|data| data.get_mut("item")).map(Value::take);
     let kind = envelope.get("type").and_then(Value::as_str);
     if kind != Some("notification_event") {
         return Err(unusable("its type is not `notification_event`"));
@@ -157,10 +158,9 @@ fn read(envelope: &Value, received: Timestamp) -> Result<Notification, Unusable>
     let name = envelope.get("topic").and_then(Value::as_str);
     let name = name.ok_or_else(|| unusable("it has no topic"))?;
     let created_at = envelope.get("created_at").and_then(Timestamp::parse).unwrap_or(received);
-    let item = envelope.get("data").and_then(|data| data.get("item")).unwrap_or(&Value::Null);
     let id = envelope.get("id").and_then(Value::as_str);
     let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES).map(str::to_owned);
-    let said = Said { item, at: created_at, received };
+    let mut said = Said { item: item.unwrap_or_default(), at: created_at, received };
     let topic = Topic::from_name(name);
     Ok(Notification {
         dedupe_key: id.clone().unwrap_or_else(|| said.key(name, Some(created_at))),
@@ -185,10 +185,10 @@ pub fn trusted(
     data: &Value,
     received: Timestamp,
 ) -> Result<Notification, Unusable> {
-    let item = data.get("item").unwrap_or(data);
-    let said = Said { item, at: received, received };
+    let item = data.get("item").unwrap_or(data).clone();
+    let mut said = Said { item, at: received, received };
     let topic = Topic::from_name(topic_name);
-    let is_timed = contact_of(item).get("updated_at").and_then(Timestamp::parse).is_some();
+    let is_timed = contact_of(&said.item).get("updated_at").and_then(Timestamp::parse).is_some();
     Ok(Notification {
         dedupe_key: said.key(topic_name, (!is_timed).then_some(received)),
         id: None,
@@ -201,23 +201,24 @@ pub fn trusted(
 }
 
 /// An item, when it was said, and when that was heard.
-struct Said<'a> {
-    item: &'a Value,
+struct Said {
+    item: Value,
     at: Timestamp,
     received: Timestamp,
 }
 
-impl Said<'_> {
+impl Said {
     /// What tells this from all others where there is no id. The envelope is no part of it: a second
     /// delivery has another count of attempts.
     fn key(&self, topic: &str, at: Option<Timestamp>) -> String {
-        let id = normalize::id_of(contact_of(self.item));
+        let id = normalize::id_of(contact_of(&self.item));
         let id = id.as_ref().map_or("", RecordId::as_str);
         let at = at.map_or(String::new(), |at| at.seconds().to_string());
-        format!("{topic}/{id}/{at}/{}", Digest::of_json(self.item))
+        format!("{topic}/{id}/{at}/{}", Digest::of_json(&self.item))
     }
 
-    fn content(&self, topic: &Topic) -> Result<Content, Unusable> {
+    /// What follows from it. Takes the contact out of the item.
+    fn content(&mut self, topic: &Topic) -> Result<Content, Unusable> {
         let snapshots = match topic {
             Topic::Ping => return Ok(Content::Ping),
             Topic::Other(name) => {
@@ -241,8 +242,9 @@ impl Said<'_> {
         Ok(Content::Snapshots(snapshots))
     }
 
-    /// The contact as it stands; `force` names a flag that the topic itself says is true.
-    fn contact(&self, force: Option<&str>) -> Result<Snapshot, Unusable> {
+    /// The contact as it stands, taken out of the item; `force` names a flag that the topic itself says
+    /// is true.
+    fn contact(&mut self, force: Option<&str>) -> Result<Snapshot, Unusable> {
         let id = self.contact_id()?;
         if self.is_flagged("deleted") {
             return self.gone(Liveness::Deleted);
@@ -250,13 +252,14 @@ impl Said<'_> {
         if self.is_flagged("archived") {
             return self.gone(Liveness::Archived);
         }
-        let item = contact_of(self.item);
-        let mut body = normalize::contact(item);
+        let item = take_contact(&mut self.item);
+        let completeness = normalize::contact_completeness(&item);
+        let mut body = normalize::into_contact(item);
         if let (Some(flag), Value::Object(fields)) = (force, &mut body) {
             fields.insert(flag.to_owned(), Value::Bool(true));
         }
         let snapshot = self.snapshot(RecordKey::contact(id), Liveness::Live, body);
-        Ok(match normalize::contact_completeness(item) {
+        Ok(match completeness {
             Completeness::Full => snapshot,
             Completeness::Partial => snapshot.partial(),
         })
@@ -264,34 +267,35 @@ impl Said<'_> {
 
     /// The contact that came back. Its tombstone has the time of an envelope, which its own
     /// `updated_at` may not reach, so the time of this envelope orders it.
-    fn returned(&self) -> Result<Snapshot, Unusable> {
+    fn returned(&mut self) -> Result<Snapshot, Unusable> {
         let mut snapshot = self.contact(None)?;
         snapshot.version.at = snapshot.version.at.max(self.at.min(self.received));
         Ok(snapshot)
     }
 
     /// The contact, and the tag itself, whose name nothing else in it says.
-    fn tagged(&self) -> Result<Vec<Snapshot>, Unusable> {
+    fn tagged(&mut self) -> Result<Vec<Snapshot>, Unusable> {
+        let tag = self.item.get("tag").cloned().unwrap_or_default();
         let mut snapshots = vec![self.contact(None)?];
-        let tag = self.item.get("tag").unwrap_or(&Value::Null);
         let has_name = tag.get("name").is_some_and(Value::is_string);
-        if let Some(id) = normalize::id_of(tag).filter(|_| has_name) {
-            snapshots.push(self.snapshot(RecordKey::tag(id), Liveness::Live, normalize::tag(tag)));
+        if let Some(id) = normalize::id_of(&tag).filter(|_| has_name) {
+            snapshots.push(self.snapshot(RecordKey::tag(id), Liveness::Live, normalize::tag(&tag)));
         }
         Ok(snapshots)
     }
 
     /// The survivor, and the contacts that it absorbed where Intercom names them.
-    fn merged(&self) -> Result<Vec<Snapshot>, Unusable> {
-        let survivor = self.contact(None)?;
-        let into = survivor.key.id.clone();
-        let absorbed = contact_of(self.item).get("merged_from").or(self.item.get("merged_from"));
+    fn merged(&mut self) -> Result<Vec<Snapshot>, Unusable> {
+        let absorbed = contact_of(&self.item).get("merged_from").or(self.item.get("merged_from"));
         let absorbed = match absorbed {
             Some(Value::Array(several)) => several.as_slice(),
             Some(one) => std::slice::from_ref(one),
             None => &[],
         };
-        let ids = absorbed.iter().filter_map(normalize::id_of).filter(|id| *id != into);
+        let absorbed: Vec<RecordId> = absorbed.iter().filter_map(normalize::id_of).collect();
+        let survivor = self.contact(None)?;
+        let into = survivor.key.id.clone();
+        let ids = absorbed.into_iter().filter(|id| *id != into);
         let losers = ids.map(|id| {
             let liveness = Liveness::Merged { into: Some(into.clone()) };
             self.snapshot(RecordKey::contact(id), liveness, json!({}))
@@ -306,7 +310,7 @@ impl Said<'_> {
     }
 
     fn contact_id(&self) -> Result<RecordId, Unusable> {
-        let contact = contact_of(self.item);
+        let contact = contact_of(&self.item);
         match contact.get("type") {
             None => {}
             Some(Value::String(kind)) if kind == "contact" => {}
@@ -316,7 +320,7 @@ impl Said<'_> {
     }
 
     fn is_flagged(&self, flag: &str) -> bool {
-        contact_of(self.item).get(flag).and_then(Value::as_bool).unwrap_or(false)
+        contact_of(&self.item).get(flag).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn snapshot(&self, key: RecordKey, liveness: Liveness, body: Value) -> Snapshot {
@@ -327,6 +331,14 @@ impl Said<'_> {
 /// The contact of an item: the item itself, or what a wrapper holds.
 fn contact_of(item: &Value) -> &Value {
     item.get("contact").filter(|contact| contact.is_object()).unwrap_or(item)
+}
+
+/// The same, taken out.
+fn take_contact(item: &mut Value) -> Value {
+    match item.get_mut("contact").filter(|contact| contact.is_object()) {
+        Some(contact) => contact.take(),
+        None => item.take(),
+    }
 }
 
 fn unusable(reason: impl Into<String>) -> Unusable {

@@ -1,6 +1,6 @@
 //! A digest over a canonical form: equal content, equal digest, whatever the order of keys.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,9 +43,12 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// What a contact takes, so that its text need not grow.
+const TYPICAL_BYTES: usize = 4_096;
+
 /// Writes a value with sorted keys and without spaces, so that equal values are equal text.
 pub fn canonical_json(value: &Value) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(TYPICAL_BYTES);
     write_canonical(value, &mut text);
     text
 }
@@ -53,18 +56,14 @@ pub fn canonical_json(value: &Value) -> String {
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            out.push('{');
-            for (index, (key, value)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_text(key, out);
-                out.push(':');
-                write_canonical(value, out);
+            // Maps keep their keys sorted, unless some other crate makes serde_json keep their order.
+            if map.keys().is_sorted() {
+                write_entries(map.iter(), out);
+            } else {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(key, _)| *key);
+                write_entries(entries.into_iter(), out);
             }
-            out.push('}');
         }
         Value::Array(items) => {
             out.push('[');
@@ -80,8 +79,24 @@ fn write_canonical(value: &Value, out: &mut String) {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::Number(number) => {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{number}");
+        }
     }
+}
+
+fn write_entries<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, out: &mut String) {
+    out.push('{');
+    for (index, (key, value)) in entries.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_text(key, out);
+        out.push(':');
+        write_canonical(value, out);
+    }
+    out.push('}');
 }
 
 /// Writes a text in quotes; most need no escapes.
