@@ -7,7 +7,8 @@
 //! with `announced` they announce the most that the engine believes, which shows what its own limiter
 //! costs.
 //!
-//! `cargo bench --bench sync -- [announced] [contacts=3000] [runs=3]`
+//! `cargo bench --bench sync -- [announced] [contacts=3000] [runs=3]`; with `RUST_LOG=tajo=debug` the
+//! engine says what it waits for.
 
 #![allow(
     clippy::unwrap_used,
@@ -126,6 +127,9 @@ fn sandbox(contacts: usize, limits: &str) {
 fn run_engine() {
     let mut settings = String::new();
     std::io::stdin().read_to_string(&mut settings).unwrap();
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let folder = disk::folder();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -77,9 +77,13 @@ pub(crate) struct Inner {
     live_work: Notify,
     bulk_work: Notify,
     sync_work: Notify,
+    /// Held by the round of the bulk lane that writes: Brevo works on one import at a time.
+    bulk_turn: tokio::sync::Mutex<()>,
     connected: AtomicBool,
     /// When a signed notification was last noted, in seconds since 1970.
     last_notification: AtomicI64,
+    /// It is known what became of the imports that the last process left open.
+    has_recovered: AtomicBool,
     /// A sync is reading: more work is about to come.
     syncing: AtomicBool,
     intercom_problem: Mutex<Option<String>>,
@@ -134,8 +138,10 @@ impl Engine {
             live_work: Notify::new(),
             bulk_work: Notify::new(),
             sync_work: Notify::new(),
+            bulk_turn: tokio::sync::Mutex::new(()),
             connected: AtomicBool::new(false),
             last_notification: AtomicI64::new(0),
+            has_recovered: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
             intercom_problem: Mutex::default(),
             store_problem: Mutex::default(),

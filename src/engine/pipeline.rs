@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
 use super::writer::{self, Fate, Writer};
 use super::{EngineError, Inner, Services, resolve};
 use crate::brevo::{BrevoError, ErrorKind, Identifier};
 use crate::http::{Backoff, Lane, random_fraction};
-use crate::model::{BrevoContact, Email, RecordId};
+use crate::model::{BrevoContact, Email, RecordId, Timestamp};
 use crate::store::{
     Cause, Claim, Ending, MirrorEntry, MirrorWrite, Outcome, Priority, Settlement, Subject,
     SubjectQuery, Task, WorkKey,
@@ -32,6 +34,8 @@ pub(crate) struct Round<'a> {
     engine: &'a Inner,
     services: Arc<Services>,
     lane: Lane,
+    /// When it began to look at what is known.
+    began: Timestamp,
     /// Claims whose end is not settled yet.
     open: HashMap<WorkKey, Claim>,
 }
@@ -39,7 +43,8 @@ pub(crate) struct Round<'a> {
 /// Works on claims until each of them is settled.
 pub(crate) async fn work(engine: &Inner, claims: Vec<Claim>, lane: Lane) {
     let open = claims.iter().map(|claim| (claim.key.clone(), claim.clone())).collect();
-    let mut round = Round { engine, services: engine.services.load_full(), lane, open };
+    let (services, began) = (engine.services.load_full(), engine.clock.now());
+    let mut round = Round { engine, services, lane, began, open };
     if let Err(error) = round.run(claims).await {
         round.give_back(&error).await;
     }
@@ -60,7 +65,17 @@ impl Round<'_> {
         if contacts.is_empty() {
             return Ok(());
         }
+        let claimed = contacts.len();
         let planned = self.derive(contacts).await?;
+        tracing::debug!(lane = ?self.lane, claimed, planned = planned.len(), "contacts are derived");
+        // While one round of the bulk lane writes, the next one derives.
+        let _turn = match self.lane {
+            Lane::Bulk => Some(self.engine.bulk_turn.lock().await),
+            Lane::Urgent | Lane::Live => None,
+        };
+        if self.engine.stop.is_cancelled() {
+            return Err(EngineError::Stopping);
+        }
         let planned = self.refresh(planned).await?;
         let planned = self.untangle_phones(planned).await?;
         self.write(planned).await
@@ -277,7 +292,8 @@ impl Round<'_> {
         if to_ask.is_empty() {
             return Ok(fresh);
         }
-        let moved = if to_ask.len() <= FEW {
+        let knows_all = self.services.read_back.is_complete().await?;
+        let moved = if to_ask.len() <= FEW || !knows_all {
             self.ask_each(&to_ask).await?
         } else {
             self.ask_for_changes(&to_ask).await?
@@ -314,7 +330,8 @@ impl Round<'_> {
     }
 
     async fn ask_for_changes(&self, planned: &[Planned]) -> Result<Vec<bool>, EngineError> {
-        let changes = self.services.read_back.changes(self.lane).await?;
+        // Another round may have read what changed since this one began.
+        let changes = self.services.read_back.changes(self.lane, Some(self.began)).await?;
         let by_id: BTreeMap<i64, &BrevoContact> =
             changes.iter().map(|contact| (contact.id, contact)).collect();
         let addresses: BTreeSet<&Email> =
@@ -369,51 +386,66 @@ impl Round<'_> {
         Ok(untangled)
     }
 
-    /// Writes what is planned and settles it. Who is being worked on elsewhere waits for its turn.
+    /// Writes what is planned, and settles it as it is confirmed. Who is being worked on elsewhere
+    /// waits for its turn.
     async fn write(&mut self, planned: Vec<Planned>) -> Result<(), EngineError> {
         let mut held = Vec::new();
         let mut mine = Vec::new();
         let mut later = Vec::new();
+        let at = self.engine.clock.now().plus(1);
         for one in planned {
             match self.hold(&one) {
                 Some(lock) => {
-                    held.push(lock);
+                    held.push(Some(lock));
                     mine.push(one);
                 }
-                None => later.push(one),
+                None => later.push(Settlement::new(
+                    one.claim,
+                    Ending::Retry { at, cursor: None, counts: false },
+                )),
             }
         }
+        self.settle(later).await?;
         let intents = mine.iter().map(|one| (one.owner.clone(), one.change.clone())).collect();
         self.engine.store.intend(intents).await?;
-        let fates = self.writer().write(&mine).await;
-        let now = self.engine.clock.now();
-        let mut endings: Vec<Settlement> = later
-            .into_iter()
-            .map(|one| {
-                Settlement::new(
-                    one.claim,
-                    Ending::Retry { at: now.plus(1), cursor: None, counts: false },
-                )
-            })
-            .collect();
-        endings.extend(mine.into_iter().zip(fates).map(|(one, fate)| self.ending(one, fate)));
-        self.settle(endings).await?;
-        drop(held);
-        Ok(())
+
+        let (engine, services) = (self.engine, Arc::clone(&self.services));
+        let (fates, confirmed) = mpsc::unbounded_channel();
+        let writer = writer(engine, &services, self.lane);
+        // What is written goes on being written if the store fails meanwhile.
+        let ((), settled) = tokio::join!(
+            writer.write(&mine, fates),
+            self.settle_confirmed(&mine, &mut held, confirmed)
+        );
+        settled?;
+        let untold = held.iter().zip(&mine).filter(|(lock, _)| lock.is_some());
+        let endings = untold.map(|(_, one)| self.ending(one, Fate::Stale)).collect();
+        self.settle(endings).await
     }
 
-    fn writer(&self) -> Writer<'_> {
-        let contacts_per_second = self.services.contacts_per_second(self.lane);
-        Writer {
-            brevo: &self.services.brevo,
-            intercom: self.services.intercom.as_ref(),
-            account: &self.services.account,
-            importer: &self.services.importer,
-            gate: &self.engine.gate,
-            sync_list: &self.services.sync_list,
-            lane: self.lane,
-            contacts_per_second,
+    /// Settles fates as they come, and lets go of whom they are about.
+    async fn settle_confirmed(
+        &mut self,
+        planned: &[Planned],
+        held: &mut [Option<Held>],
+        mut fates: mpsc::UnboundedReceiver<(usize, Fate)>,
+    ) -> Result<(), EngineError> {
+        let mut batch = Vec::new();
+        while fates.recv_many(&mut batch, CHUNK).await > 0 {
+            let mut told = Vec::new();
+            let mut endings = Vec::new();
+            for (index, fate) in batch.drain(..) {
+                told.push(index);
+                endings.extend(planned.get(index).map(|one| self.ending(one, fate)));
+            }
+            self.settle(endings).await?;
+            for index in told {
+                if let Some(lock) = held.get_mut(index) {
+                    *lock = None;
+                }
+            }
         }
+        Ok(())
     }
 
     fn hold(&self, planned: &Planned) -> Option<Held> {
@@ -432,7 +464,7 @@ impl Round<'_> {
     }
 
     /// How a journey ends, by the fate of what was written.
-    fn ending(&self, planned: Planned, fate: Fate) -> Settlement {
+    fn ending(&self, planned: &Planned, fate: Fate) -> Settlement {
         let now = self.engine.clock.now();
         let due_again = planned.due_again();
         let ending = match &fate {
@@ -440,7 +472,7 @@ impl Round<'_> {
                 Ending::Done { outcome: Outcome::Applied, due_again }
             }
             Fate::Stale => self.again(&planned.claim),
-            Fate::Refused(error) => Ending::Dead(self.cause(&planned, error)),
+            Fate::Refused(error) => Ending::Dead(self.cause(planned, error)),
             Fate::Later(error) => self.retry(&planned.claim, error),
         };
         let mut settlement = Settlement::new(planned.claim.clone(), ending);
@@ -461,7 +493,7 @@ impl Round<'_> {
                         crate::model::Mirrored { contact, applied, owner: None, read_at: now };
                     settlement.mirror.push(MirrorWrite::Put(Box::new(former)));
                 }
-                let mirrored = writer::mirrored(&planned, *contact, applied, now);
+                let mirrored = writer::mirrored(planned, *contact, applied, now);
                 settlement.mirror.push(MirrorWrite::Put(Box::new(mirrored)));
             }
             Fate::Deleted => {
@@ -471,7 +503,7 @@ impl Round<'_> {
             }
             Fate::Stale | Fate::Refused(_) | Fate::Later(_) => {}
         }
-        settlement.decision = planned.decision;
+        settlement.decision.clone_from(&planned.decision);
         settlement
     }
 
@@ -555,6 +587,19 @@ impl Round<'_> {
             // The claims are freed at the next start at the latest.
             tracing::error!("claims cannot be given back: {error}");
         }
+    }
+}
+
+fn writer<'a>(engine: &'a Inner, services: &'a Services, lane: Lane) -> Writer<'a> {
+    Writer {
+        brevo: &services.brevo,
+        intercom: services.intercom.as_ref(),
+        account: &services.account,
+        importer: &services.importer,
+        gate: &engine.gate,
+        sync_list: &services.sync_list,
+        lane,
+        contacts_per_second: services.contacts_per_second(lane),
     }
 }
 

@@ -2,9 +2,10 @@
 //! changed in between.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::EngineError;
-use crate::brevo::{BrevoClient, ContactsQuery, Identifier};
+use crate::brevo::{BrevoClient, ContactsPage, ContactsQuery, Identifier};
 use crate::http::Lane;
 use crate::model::{BrevoContact, Clock, Email, Timestamp};
 use crate::store::Store;
@@ -16,6 +17,8 @@ const IDS: usize = 20;
 /// How far the next read reaches back before the start of the last one: clocks differ, and reads may
 /// trail writes.
 const OVERLAP_SECONDS: i64 = 30;
+/// How far apart the clocks of Brevo's own machines may be.
+const UNEVEN_SECONDS: i64 = 5;
 /// The fact that says from where the next read goes on; there is none before the first full one.
 const CURSOR: &str = "read_back_cursor";
 /// The fact that says how many contacts the account had at the last full read.
@@ -27,6 +30,8 @@ pub(crate) struct ReadBack {
     pub(crate) brevo: BrevoClient,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The date of Brevo's newest answer, in seconds since 1970.
+    pub(crate) newest: Arc<AtomicI64>,
 }
 
 impl ReadBack {
@@ -40,34 +45,33 @@ impl ReadBack {
     /// which a walk by offsets can only suspect, so each of those is asked for again.
     pub(crate) async fn full(&self, lane: Lane) -> Result<u64, EngineError> {
         let began = self.clock.now();
-        let mut cursor = began;
-        let mut seen = 0;
-        loop {
-            let query = ContactsQuery { offset: seen, limit: PAGE, ..ContactsQuery::default() };
-            let page = self.brevo.contacts_page(lane, &query).await?;
-            if seen == 0 {
-                cursor = page.server_date.unwrap_or(began);
-            }
-            let count = page.contacts.len() as u64;
-            self.store.observe(page.contacts, page.began).await?;
-            seen += count;
-            if count < u64::from(PAGE) {
-                break;
-            }
+        let mut page = self.page(lane, None, 0).await?;
+        let cursor = page.server_date.unwrap_or(began);
+        let mut seen = page.contacts.len() as u64;
+        while is_full(&page) {
+            page = self.observe_and_read_on(lane, None, page, seen).await?;
+            seen += page.contacts.len() as u64;
         }
+        self.store.observe(page.contacts, page.began).await?;
         self.find_deleted(lane, began).await?;
         self.store.put_fact(TOTAL, seen.to_string()).await?;
         self.move_cursor(cursor).await?;
         Ok(seen)
     }
 
-    /// Reads what changed since the last read and answers it.
-    pub(crate) async fn changes(&self, lane: Lane) -> Result<Vec<BrevoContact>, EngineError> {
+    /// Reads what changed since the last read, or since `began` if that was before, and answers it.
+    pub(crate) async fn changes(
+        &self,
+        lane: Lane,
+        began: Option<Timestamp>,
+    ) -> Result<Vec<BrevoContact>, EngineError> {
         let Some(cursor) = self.store.fact(CURSOR).await?.and_then(|text| text.parse().ok()) else {
             self.full(lane).await?;
             return Ok(Vec::new());
         };
-        let (changes, cursor) = self.read_since(lane, Timestamp::from_seconds(cursor)).await?;
+        let cursor = Timestamp::from_seconds(cursor);
+        let since = began.map_or(cursor, |began| began.min(cursor));
+        let (changes, cursor) = self.read_since(lane, since).await?;
         self.move_cursor(cursor).await?;
         Ok(changes)
     }
@@ -82,34 +86,79 @@ impl ReadBack {
         Ok(self.read_since(lane, since).await?.0)
     }
 
+    /// Reads what changed since an import was sent, which was after the newest answer that came before
+    /// it: so what the imports before it wrote is not read again.
+    pub(crate) async fn since_answer(
+        &self,
+        lane: Lane,
+        answered: Timestamp,
+    ) -> Result<Vec<BrevoContact>, EngineError> {
+        Ok(self.read_from(lane, answered.plus(-UNEVEN_SECONDS)).await?.0)
+    }
+
+    /// The date of Brevo's newest answer, by its own clock; before the first one, a time that is
+    /// early enough by ours.
+    pub(crate) fn last_answer(&self) -> Timestamp {
+        match self.newest.load(Ordering::Relaxed) {
+            0 => self.clock.now().plus(-OVERLAP_SECONDS),
+            seconds => Timestamp::from_seconds(seconds),
+        }
+    }
+
     async fn read_since(
         &self,
         lane: Lane,
         since: Timestamp,
     ) -> Result<(Vec<BrevoContact>, Timestamp), EngineError> {
-        let since = since.plus(-OVERLAP_SECONDS);
-        let mut all: Vec<BrevoContact> = Vec::new();
-        let mut cursor = self.clock.now();
-        loop {
-            let offset = all.len() as u64;
-            let query = ContactsQuery {
-                modified_since: Some(since),
-                offset,
-                limit: PAGE,
-                ..ContactsQuery::default()
-            };
-            let page = self.brevo.contacts_page(lane, &query).await?;
-            if offset == 0 {
-                cursor = page.server_date.unwrap_or(page.began);
-            }
-            let is_last = page.contacts.len() < PAGE as usize;
-            self.store.observe(page.contacts.clone(), page.began).await?;
-            all.extend(page.contacts);
-            if is_last {
-                break;
-            }
+        self.read_from(lane, since.plus(-OVERLAP_SECONDS)).await
+    }
+
+    async fn read_from(
+        &self,
+        lane: Lane,
+        since: Timestamp,
+    ) -> Result<(Vec<BrevoContact>, Timestamp), EngineError> {
+        let mut page = self.page(lane, Some(since), 0).await?;
+        let cursor = page.server_date.unwrap_or(page.began);
+        let mut all = page.contacts.clone();
+        while is_full(&page) {
+            page = self.observe_and_read_on(lane, Some(since), page, all.len() as u64).await?;
+            all.extend_from_slice(&page.contacts);
         }
+        self.store.observe(page.contacts, page.began).await?;
         Ok((all, cursor))
+    }
+
+    /// Writes a page into the mirror while the next one is read.
+    async fn observe_and_read_on(
+        &self,
+        lane: Lane,
+        since: Option<Timestamp>,
+        page: ContactsPage,
+        offset: u64,
+    ) -> Result<ContactsPage, EngineError> {
+        let observe = async { Ok(self.store.observe(page.contacts, page.began).await?) };
+        let (_, next) = tokio::try_join!(observe, self.page(lane, since, offset))?;
+        Ok(next)
+    }
+
+    async fn page(
+        &self,
+        lane: Lane,
+        since: Option<Timestamp>,
+        offset: u64,
+    ) -> Result<ContactsPage, EngineError> {
+        let query = ContactsQuery {
+            modified_since: since,
+            offset,
+            limit: PAGE,
+            ..ContactsQuery::default()
+        };
+        let page = self.brevo.contacts_page(lane, &query).await?;
+        if let Some(date) = page.server_date {
+            self.newest.fetch_max(date.seconds(), Ordering::Relaxed);
+        }
+        Ok(page)
     }
 
     /// Reads contacts of which the mirror keeps only an outline, the cheapest way: twenty a call, or
@@ -193,4 +242,9 @@ impl ReadBack {
         self.store.put_fact(CURSOR, cursor.seconds().to_string()).await?;
         Ok(())
     }
+}
+
+/// True if there may be a further page.
+fn is_full(page: &ContactsPage) -> bool {
+    page.contacts.len() >= PAGE as usize
 }

@@ -18,6 +18,8 @@ use crate::store::{Priority, Sync, SyncKind, SyncState};
 const LIVE_WORKERS: usize = 4;
 /// How many keys a live worker claims at a time.
 const LIVE_CLAIM: usize = 16;
+/// Workers of the bulk lane: while one waits for Brevo, the other one derives.
+const BULK_WORKERS: usize = 2;
 /// How many keys a round of the bulk lane claims.
 const BULK_CLAIM: usize = 10_000;
 /// How many keys the bulk lane likes to have before it claims, while a sync is reading.
@@ -52,14 +54,16 @@ impl Engine {
         let keep_rules = keep_rules(Arc::clone(inner));
         self.tasks.spawn(keep_rules);
         let (engine, tasks) = (self.clone(), self.tasks.clone());
+        for _ in 0..LIVE_WORKERS {
+            self.tasks.spawn(live(Arc::clone(inner)));
+        }
         self.tasks.spawn(async move {
             if engine.inner.prepare().await.is_err() {
                 return;
             }
-            for _ in 0..LIVE_WORKERS {
-                tasks.spawn(live(Arc::clone(&engine.inner)));
+            for _ in 0..BULK_WORKERS {
+                tasks.spawn(bulk(Arc::clone(&engine.inner)));
             }
-            tasks.spawn(bulk(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         if schedule == Schedule::AsConfigured {
@@ -98,21 +102,11 @@ impl Engine {
 }
 
 impl Inner {
-    /// What must be known before the first write: what became of imports that were under way when the
-    /// last process ended, and what Brevo holds.
+    /// Finds out what must be known before the first write in bulk, however often it takes.
     async fn prepare(&self) -> Result<(), EngineError> {
         let mut attempt = 0;
         loop {
-            let services = self.services.load_full();
-            let result = async {
-                services.importer.recover(Lane::Live).await?;
-                if !services.read_back.is_complete().await? {
-                    let contacts = services.read_back.full(Lane::Live).await?;
-                    tracing::info!(contacts, "read what brevo holds");
-                }
-                Ok::<_, EngineError>(())
-            };
-            let Err(error) = result.await else {
+            let Err(error) = self.try_prepare().await else {
                 self.gate.open();
                 return Ok(());
             };
@@ -120,6 +114,23 @@ impl Inner {
             attempt += 1;
             self.wait(Backoff::default().delay(attempt, None, random_fraction())).await?;
         }
+    }
+
+    /// What became of imports that were under way when the last process ended, for which the live lane
+    /// waits with all but opt-outs; then what Brevo holds, for which it does not wait: it asks for each
+    /// contact.
+    async fn try_prepare(&self) -> Result<(), EngineError> {
+        let services = self.services.load_full();
+        if !self.has_recovered.load(Ordering::Relaxed) {
+            services.importer.recover(Lane::Live).await?;
+            self.has_recovered.store(true, Ordering::Relaxed);
+            self.live_work.notify_one();
+        }
+        if !services.read_back.is_complete().await? {
+            let contacts = services.read_back.full(Lane::Bulk).await?;
+            tracing::info!(contacts, "read what brevo holds");
+        }
+        Ok(())
     }
 
     /// Waits; an error if the engine stops.
@@ -204,11 +215,10 @@ async fn live_round(engine: &Inner) -> Result<bool, EngineError> {
     if is_flooded {
         engine.bulk_work.notify_one();
     }
-    let priorities: &[Priority] = if is_flooded || engine.rules.current().is_none() {
-        &[Priority::Urgent]
-    } else {
-        &[Priority::Urgent, Priority::Live]
-    };
+    let has_recovered = engine.has_recovered.load(Ordering::Relaxed);
+    let asks_rules = has_recovered && !is_flooded && engine.rules.current().is_some();
+    let priorities: &[Priority] =
+        if !asks_rules { &[Priority::Urgent] } else { &[Priority::Urgent, Priority::Live] };
     let claims = match engine.store.claim(priorities, LIVE_CLAIM, engine.clock.now()).await {
         Ok(claims) => claims,
         Err(error) => {
@@ -226,7 +236,7 @@ async fn live_round(engine: &Inner) -> Result<bool, EngineError> {
     Ok(true)
 }
 
-/// The worker of the bulk lane. It takes what sweeps and new rules made dirty and, when more waits
+/// A worker of the bulk lane. It takes what sweeps and new rules made dirty and, when more waits
 /// in the live lane than single calls can serve, that as well.
 async fn bulk(engine: Arc<Inner>) {
     while let Ok(found) = bulk_round(&engine).await {
@@ -362,7 +372,7 @@ async fn read_backs(engine: Arc<Inner>) {
         let result = if is_full {
             read_back.full(Lane::Bulk).await.map(|_| ())
         } else {
-            read_back.changes(Lane::Bulk).await.map(|_| ())
+            read_back.changes(Lane::Bulk, None).await.map(|_| ())
         };
         match result {
             Ok(()) if is_full => last_full = now,

@@ -74,8 +74,12 @@ impl Services {
             backoff_base: BACKOFF,
         };
         let brevo = BrevoClient::new(settings, Arc::clone(clock))?;
-        let read_back =
-            ReadBack { brevo: brevo.clone(), store: Arc::clone(store), clock: Arc::clone(clock) };
+        let read_back = ReadBack {
+            brevo: brevo.clone(),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            newest: Arc::default(),
+        };
         Ok(Self {
             hydrator: intercom
                 .clone()

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::mpsc;
 
 use super::derive::{Action, Planned};
 use super::gate::Gate;
@@ -19,8 +20,8 @@ use crate::brevo::{
 use crate::http::Lane;
 use crate::intercom::IntercomClient;
 use crate::model::{
-    Applied, AttributeName, AttributeValue, BrevoContact, Change, Identity, ListId, Mirrored,
-    RecordId, Timestamp,
+    Applied, AttributeName, AttributeValue, BrevoContact, Change, Email, Identity, ListId,
+    Mirrored, RecordId, Timestamp,
 };
 use crate::store::{Channel, OptOut};
 use crate::telemetry;
@@ -45,6 +46,14 @@ pub(crate) enum Fate {
     Later(EngineError),
 }
 
+/// Where the fates of changes go, each with the place of its change.
+pub(crate) type Fates = mpsc::UnboundedSender<(usize, Fate)>;
+
+fn tell(fates: &Fates, index: usize, fate: Fate) {
+    // Nobody listens any more if the store failed: the claims are given back.
+    let _ = fates.send((index, fate));
+}
+
 /// Writes what is planned.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
@@ -60,71 +69,86 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes all of `planned`; answers the fate of each, in the same order.
-    pub(crate) async fn write(&self, planned: &[Planned]) -> Vec<Fate> {
-        let mut fates: Vec<Option<Fate>> = planned.iter().map(|_| None).collect();
+    /// Writes all of `planned` and tells the fate of each, by its place, as soon as it is known.
+    pub(crate) async fn write(&self, planned: &[Planned], fates: Fates) {
         let (plannable, alone): (Vec<usize>, Vec<usize>) = (0..planned.len()).partition(|index| {
             planned
                 .get(*index)
                 .is_some_and(|one| one.action == Action::Write && one.release.is_none())
         });
-
         let plan = match self.plan(planned, &plannable).await {
             Ok(plan) => plan,
             Err(error) => {
                 let reason = error.to_string();
                 self.note(&error);
-                return planned
-                    .iter()
-                    .map(|_| Fate::Later(EngineError::Worker(reason.clone())))
-                    .collect();
+                for index in 0..planned.len() {
+                    tell(&fates, index, Fate::Later(EngineError::Worker(reason.clone())));
+                }
+                return;
             }
         };
+        tracing::debug!(
+            lane = ?self.lane,
+            changes = planned.len(),
+            plan.singles = plan.singles.len(),
+            plan.imports = plan.imports.len(),
+            plan.list_calls = plan.adds.len() + plan.removes.len(),
+            "changes are written"
+        );
         let place = |index: &usize| plannable.get(*index).copied();
         let singles: Vec<usize> = plan.singles.iter().filter_map(place).chain(alone).collect();
-        self.write_singles(planned, &singles, &mut fates).await;
+        // While an import is waited for, single calls are made.
+        let ((), again) = tokio::join!(
+            self.write_singles(planned, &singles, &fates),
+            self.write_bulk(planned, &plannable, &plan, &fates)
+        );
+        // What was not taken by company is tried alone, which tells why.
+        self.write_singles(planned, &again, &fates).await;
+    }
 
-        let mut bulk = Bulk::default();
-        for call in &plan.removes {
-            self.list_call(planned, &plannable, call, ListAction::Remove, &mut bulk).await;
-        }
+    /// Makes the calls of company; answers what has to be tried alone.
+    async fn write_bulk(
+        &self,
+        planned: &[Planned],
+        plannable: &[usize],
+        plan: &Plan,
+        fates: &Fates,
+    ) -> Vec<usize> {
+        let places = |indexes: &[usize]| -> Vec<usize> {
+            indexes.iter().filter_map(|index| plannable.get(*index).copied()).collect()
+        };
+        let singles: BTreeSet<usize> = plan.singles.iter().copied().collect();
+        let steps = plan.steps_of_changes().into_iter();
+        let steps = steps.filter(|(index, _)| !singles.contains(index));
+        let mut bulk = Bulk {
+            steps: steps.filter_map(|(index, n)| Some((*plannable.get(index)?, n))).collect(),
+            ..Bulk::default()
+        };
+        let mut again = Vec::new();
         let (first, after): (Vec<&ListCall>, Vec<&ListCall>) =
             plan.adds.iter().partition(|call| !call.after_imports);
+        for call in &plan.removes {
+            let members = places(&call.members);
+            self.list_call(planned, &members, call, ListAction::Remove, &mut bulk).await;
+            again.extend(bulk.end_step(planned, &members, fates));
+        }
         for call in first {
-            self.list_call(planned, &plannable, call, ListAction::Add, &mut bulk).await;
+            let members = places(&call.members);
+            self.list_call(planned, &members, call, ListAction::Add, &mut bulk).await;
+            again.extend(bulk.end_step(planned, &members, fates));
         }
         for step in &plan.imports {
-            let rows: Vec<usize> = step.rows.iter().filter_map(place).collect();
+            let rows = places(&step.rows);
             let lists: Vec<ListId> = step.lists.iter().copied().collect();
             self.import(planned, &rows, &lists, &mut bulk).await;
+            again.extend(bulk.end_step(planned, &rows, fates));
         }
         for call in after {
-            self.list_call(planned, &plannable, call, ListAction::Add, &mut bulk).await;
+            let members = places(&call.members);
+            self.list_call(planned, &members, call, ListAction::Add, &mut bulk).await;
+            again.extend(bulk.end_step(planned, &members, fates));
         }
-
-        let in_bulk: BTreeSet<usize> = plan
-            .steps_of_changes()
-            .keys()
-            .filter_map(place)
-            .filter(|index| !singles.contains(index))
-            .collect();
-        let mut again = Vec::new();
-        for index in in_bulk {
-            let Some(one) = planned.get(index) else {
-                continue;
-            };
-            match bulk.fate(index, one) {
-                Some(fate) => {
-                    if let Some(slot) = fates.get_mut(index) {
-                        *slot = Some(fate);
-                    }
-                }
-                None => again.push(index),
-            }
-        }
-        // What was not taken by company is tried alone, which tells why.
-        self.write_singles(planned, &again, &mut fates).await;
-        fates.into_iter().map(|fate| fate.unwrap_or(Fate::Stale)).collect()
+        again
     }
 
     async fn plan(&self, planned: &[Planned], plannable: &[usize]) -> Result<Plan, BrevoError> {
@@ -162,22 +186,12 @@ impl Writer<'_> {
         Ok(draft)
     }
 
-    async fn write_singles(
-        &self,
-        planned: &[Planned],
-        indexes: &[usize],
-        fates: &mut [Option<Fate>],
-    ) {
-        let calls: Vec<_> = indexes
-            .iter()
-            .filter_map(|index| Some(self.write_at(*index, planned.get(*index)?)))
-            .collect();
-        let written: Vec<(usize, Fate)> =
-            stream::iter(calls).buffer_unordered(PARALLEL).collect().await;
-        for (index, fate) in written {
-            if let Some(slot) = fates.get_mut(index) {
-                *slot = Some(fate);
-            }
+    async fn write_singles(&self, planned: &[Planned], indexes: &[usize], fates: &Fates) {
+        let calls = indexes.iter().filter_map(|index| Some((*index, planned.get(*index)?)));
+        let calls: Vec<_> = calls.map(|(index, one)| self.write_at(index, one)).collect();
+        let mut written = stream::iter(calls).buffer_unordered(PARALLEL);
+        while let Some((index, fate)) = written.next().await {
+            tell(fates, index, fate);
         }
     }
 
@@ -211,10 +225,7 @@ impl Writer<'_> {
 
     /// True if an opt-out came after the change was worked out.
     async fn opted_out_since(&self, planned: &Planned) -> Result<bool, EngineError> {
-        let change = &planned.change;
-        let matters =
-            change.identity == Identity::New || !change.add.is_empty() || change.moves_address();
-        let Some(email) = planned.address().filter(|_| matters && !change.is_blacklisted) else {
+        let Some(email) = must_not_be_out(planned) else {
             return Ok(false);
         };
         let store = &self.importer.read_back.store;
@@ -416,10 +427,14 @@ impl Writer<'_> {
         for file in files {
             let indexes =
                 usable.get(file.rows()).unwrap_or_default().iter().map(|(index, _)| *index);
+            let addresses: Vec<&Email> = indexes
+                .clone()
+                .filter_map(|index| planned.get(index).and_then(Planned::address))
+                .collect();
             let found = if self.gate.wait().is_some() {
                 Err(EngineError::Worker("writing to brevo is paused".to_owned()))
             } else {
-                self.importer.run(self.lane, &file, lists).await
+                self.importer.run(self.lane, &file, &addresses, lists).await
             };
             match found {
                 Ok(found) => {
@@ -439,35 +454,46 @@ impl Writer<'_> {
         }
     }
 
-    /// True if a contact may not be put on a list any more: it opted out, or left the list, after the
+    /// Which of these may not be put on a list any more: they opted out, or left the list, after the
     /// change was worked out.
-    async fn is_closed(
+    async fn closed(
         &self,
-        planned: &Planned,
+        planned: &[Planned],
+        indexes: &[usize],
         list: ListId,
-        row: Option<&Option<BrevoContact>>,
-    ) -> bool {
-        let held = row.and_then(Option::as_ref);
-        if held.is_some_and(|held| held.email_blacklisted || held.list_unsubscribed.contains(&list))
-        {
-            return true;
-        }
+        bulk: &Bulk,
+    ) -> BTreeSet<usize> {
+        let asked = indexes.iter().filter_map(|index| must_not_be_out(planned.get(*index)?));
+        let store = &self.importer.read_back.store;
         // A store that does not answer is no leave to go on.
-        self.opted_out_since(planned).await.unwrap_or(true)
+        let Ok(out) = store.suppressed(asked.cloned().collect(), Channel::Email).await else {
+            return indexes.iter().copied().collect();
+        };
+        let is_closed = |index: &usize| {
+            let row = bulk.rows.get(index).and_then(Option::as_ref);
+            let has_left = row.is_some_and(|held| {
+                held.email_blacklisted || held.list_unsubscribed.contains(&list)
+            });
+            let email = planned.get(*index).and_then(must_not_be_out);
+            has_left || email.is_some_and(|email| out.contains(email))
+        };
+        indexes.iter().copied().filter(is_closed).collect()
     }
 
     async fn list_call(
         &self,
         planned: &[Planned],
-        plannable: &[usize],
+        indexes: &[usize],
         call: &ListCall,
         action: ListAction,
         bulk: &mut Bulk,
     ) {
-        let indexes: Vec<usize> =
-            call.members.iter().filter_map(|index| plannable.get(*index).copied()).collect();
+        let closed = match action {
+            ListAction::Add => self.closed(planned, indexes, call.list, bulk).await,
+            ListAction::Remove => BTreeSet::new(),
+        };
         let mut members: BTreeMap<Member, usize> = BTreeMap::new();
-        for index in &indexes {
+        for index in indexes {
             let Some(one) = planned.get(*index) else {
                 continue;
             };
@@ -476,9 +502,7 @@ impl Writer<'_> {
             {
                 continue;
             }
-            if action == ListAction::Add
-                && self.is_closed(one, call.list, bulk.rows.get(index)).await
-            {
+            if closed.contains(index) {
                 bulk.closed.insert(*index);
                 continue;
             }
@@ -523,6 +547,8 @@ enum ListAction {
 /// What the calls of company did, by change.
 #[derive(Debug, Default)]
 struct Bulk {
+    /// How many steps of each change are still to be made.
+    steps: BTreeMap<usize, usize>,
     /// What Brevo holds after an import; none: the row was not taken.
     rows: BTreeMap<usize, Option<BrevoContact>>,
     lists: BTreeMap<ListAction, BTreeSet<(usize, ListId)>>,
@@ -532,6 +558,26 @@ struct Bulk {
 }
 
 impl Bulk {
+    /// Ends a step of these changes and tells the fate of those that have no further one; answers
+    /// which of them have to be tried alone.
+    fn end_step(&mut self, planned: &[Planned], members: &[usize], fates: &Fates) -> Vec<usize> {
+        let mut again = Vec::new();
+        for index in members {
+            let Some(steps) = self.steps.get_mut(index) else {
+                continue;
+            };
+            *steps = steps.saturating_sub(1);
+            if *steps > 0 {
+                continue;
+            }
+            match planned.get(*index).and_then(|one| self.fate(*index, one)) {
+                Some(fate) => tell(fates, *index, fate),
+                None => again.push(*index),
+            }
+        }
+        again
+    }
+
     /// The fate of a change whose steps were all made; none: it has to be tried alone.
     fn fate(&mut self, index: usize, planned: &Planned) -> Option<Fate> {
         if let Some(reason) = self.failed.remove(&index) {
@@ -566,6 +612,14 @@ impl Bulk {
         let lists_done = Change { set: BTreeMap::new(), email: None, ..planned.change.clone() };
         Some(Fate::Written(Box::new(held.after(&lists_done)), applied))
     }
+}
+
+/// The address that must not have opted out meanwhile for a change to be written.
+fn must_not_be_out(planned: &Planned) -> Option<&Email> {
+    let change = &planned.change;
+    let matters =
+        change.identity == Identity::New || !change.add.is_empty() || change.moves_address();
+    planned.address().filter(|_| matters && !change.is_blacklisted)
 }
 
 /// Leaves identifiers out of a change that another contact owns; the rest is written.

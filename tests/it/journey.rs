@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tajo::sandbox::Seed;
 use tajo::store::Acceptance;
 
-use crate::support::App;
+use crate::support::{App, until};
 
 fn ann() -> Value {
     json!({
@@ -46,6 +46,18 @@ async fn a_new_contact_is_in_brevo_as_the_rules_decide() {
     assert_eq!(held["attributes"]["SMS"], "66812345678");
     assert_eq!(held["attributes"]["SIGNUP_DATE"], "2023-11-30");
     assert_eq!(held["listIds"], json!([35]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_does_not_wait_until_the_whole_of_brevo_was_read() {
+    let app = App::builder().with_hanging("GET /v3/contacts").start().await;
+    let changed = app.sandbox.intercom.create_contact(ann()).unwrap();
+    for notification in &changed.notifications {
+        app.deliver(notification.to_string().as_bytes()).await;
+    }
+    until("ann is in brevo", async || app.sandbox.brevo.contact("ann@example.com")).await;
+    let read = app.sandbox.brevo.log().find(|call| call.path == "/v3/contacts");
+    assert!(!read.iter().any(|call| call.method == "GET"), "brevo was read before: {read:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

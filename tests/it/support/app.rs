@@ -25,6 +25,7 @@ pub(crate) struct AppBuilder {
     options: SandboxOptions,
     settings: Vec<(&'static str, String)>,
     scripts: Vec<(String, String)>,
+    hanging: Option<&'static str>,
     limited: bool,
 }
 
@@ -45,6 +46,12 @@ impl AppBuilder {
     /// A setting of the connector `intercom` or `brevo`, as a line of YAML.
     pub(crate) fn with_setting(mut self, connector: &'static str, line: &str) -> Self {
         self.settings.push((connector, line.to_owned()));
+        self
+    }
+
+    /// The first such request to Brevo, as in `GET /v3/contacts`, is never answered.
+    pub(crate) fn with_hanging(mut self, request: &'static str) -> Self {
+        self.hanging = Some(request);
         self
     }
 
@@ -70,6 +77,9 @@ impl AppBuilder {
             let _ = std::fs::remove_dir_all(folder.path().join("scripts/tests"));
         }
         let sandbox = Sandbox::start(self.options, Arc::clone(&clock)).await.unwrap();
+        if let Some(request) = self.hanging {
+            sandbox.brevo.hang_next(request, 1);
+        }
         let mut app = App {
             limited: self.limited,
             sandbox,
@@ -100,7 +110,13 @@ impl App {
         options.brevo.limits = Limits::off();
         options.brevo.import_delay = Duration::from_millis(20);
         options.intercom.rate_limit = None;
-        AppBuilder { options, settings: Vec::new(), scripts: Vec::new(), limited: false }
+        AppBuilder {
+            options,
+            settings: Vec::new(),
+            scripts: Vec::new(),
+            hanging: None,
+            limited: false,
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
