@@ -8,6 +8,9 @@ use rhai::Engine;
 /// How many operations pass between two looks at the clock; more often costs, less often is late.
 const OPERATIONS_PER_LOOK: u64 = 256;
 
+/// How many levels the call of a handler takes before the handler has called anything.
+const HANDLER_LEVELS: usize = 2;
+
 /// What one call of a handler may use.
 ///
 /// Rhai's defaults are unlimited or differ between debug and release builds, so each one is set.
@@ -44,6 +47,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// No limits but those of depth, to measure what limits cost.
+    pub fn off() -> Self {
+        Self {
+            operations: 0,
+            time: Duration::MAX,
+            memory_bytes: u64::MAX,
+            string_bytes: 0,
+            array_items: 0,
+            map_items: 0,
+            ..Self::default()
+        }
+    }
+
     /// Limits for a file of tests, which runs many handlers.
     pub(crate) fn for_tests(&self) -> Self {
         Self {
@@ -59,7 +75,7 @@ impl Limits {
     pub(crate) fn apply(&self, engine: &mut Engine) {
         engine
             .set_max_operations(self.operations)
-            .set_max_call_levels(self.call_depth)
+            .set_max_call_levels(self.call_depth + HANDLER_LEVELS)
             .set_max_string_size(self.string_bytes)
             .set_max_array_size(self.array_items)
             .set_max_map_size(self.map_items)
@@ -67,6 +83,9 @@ impl Limits {
             .set_max_variables(256)
             .set_max_functions(2_000)
             .set_max_modules(256);
+        if self.time == Duration::MAX {
+            return;
+        }
         // The memory counter belongs here as well: whatever is asked every few operations.
         engine.on_progress(|operations| {
             (operations % OPERATIONS_PER_LOOK == 0 && Deadline::has_passed())
@@ -94,8 +113,10 @@ impl Deadline {
     /// Gives the script on this thread this much time, or what an outer script has left, if less.
     pub(crate) fn start(time: Duration) -> Self {
         let outer = DEADLINE.get();
-        let own = Instant::now() + time;
-        DEADLINE.set(Some(outer.map_or(own, |outer| outer.min(own))));
+        // A time that no clock reaches is none.
+        if let Some(own) = Instant::now().checked_add(time) {
+            DEADLINE.set(Some(outer.map_or(own, |outer| outer.min(own))));
+        }
         Self { outer }
     }
 
