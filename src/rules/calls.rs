@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Position, Stmt};
 
 use super::diagnostic::{Diagnostic, nearest};
-use super::load::line_column;
+use super::error::line_column;
 use super::ruleset::SourceFile;
 
 /// What Rhai itself understands without a function behind it.

@@ -7,10 +7,11 @@ use rhai::{AST, ASTFlags, ASTNode, Engine, Expr, ParseError, ParseErrorType, Pos
 
 use super::calls::{CallScope, Functions, check_calls};
 use super::diagnostic::{Diagnostic, nearest};
+use super::error::line_column;
 use super::files::Role;
 use super::handlers::{HANDLERS, MAP_COMPANY, MAP_CONVERSATION, MAP_EVENT, handler};
 use super::host::HostData;
-use super::load::{Parsed, line_column};
+use super::load::Parsed;
 use super::ruleset::{RuleEnvironment, SourceFile};
 use super::sandbox::CONFIGURED;
 use super::target::Target;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rhai::{CallFnOptions, Dynamic, Scope};
+use rhai::Dynamic;
 use serde_json::Value;
 
 use super::error::{ScriptError, ScriptErrorKind};
@@ -245,20 +245,20 @@ impl RuleSet {
     fn call(
         &self,
         handler: &str,
-        arguments: Vec<Dynamic>,
+        mut arguments: Vec<Dynamic>,
         evaluation: &Evaluation,
     ) -> Result<Dynamic, ScriptError> {
-        let Compiled { engine, scripts, .. } = &self.0.compiled;
-        let Some(script) = self.0.handlers.get(handler).and_then(|index| scripts.get(*index))
-        else {
+        let Compiled { engine, scripts, functions, .. } = &self.0.compiled;
+        let found = self.0.handlers.get(handler);
+        let found = found.and_then(|index| Some((scripts.get(*index)?, functions.get(*index)?)));
+        let Some((script, functions)) = found else {
             return Ok(Dynamic::UNIT);
         };
-        let options = CallFnOptions::new().eval_ast(false).with_tag(evaluation.clone());
+        let tag = Dynamic::from(evaluation.clone());
         let _deadline = Deadline::start(self.0.environment.limits.time);
         // A panic must not take the worker down with it; nothing outlives the call but the handle.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let scope = &mut Scope::new();
-            engine.call_fn_with_options::<Dynamic>(options, scope, script, handler, arguments)
+            functions.call(engine, script, handler, tag, &mut arguments)
         }));
         let file = script.source().unwrap_or_default();
         match result {

@@ -127,8 +127,14 @@ fn place(origin: Option<&Origin>) -> String {
 
 /// A place in a file.
 pub(crate) fn origin(file: &str, position: Position) -> Origin {
+    let (line, column) = line_column(position);
+    Origin { file: file.into(), line, column }
+}
+
+/// A position as line and column; 0 where it is not known.
+pub(crate) fn line_column(position: Position) -> (u32, u32) {
     let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    Origin { file: file.into(), line: number(position.line()), column: number(position.position()) }
+    (number(position.line()), number(position.position()))
 }
 
 /// What a host function throws: told apart from what a script throws, and caught just the same.
@@ -145,6 +151,12 @@ impl fmt::Display for Refusal {
 pub(crate) fn refuse(message: impl Into<String>) -> Box<EvalAltResult> {
     let refusal = Dynamic::from(Refusal(message.into()));
     Box::new(EvalAltResult::ErrorRuntime(refusal, Position::NONE))
+}
+
+/// The same error, at another place than Rhai would put it.
+pub(crate) fn placed(mut error: Box<EvalAltResult>, at: Position) -> Box<EvalAltResult> {
+    error.set_position(at);
+    error
 }
 
 /// Says what happened in the words of a script's writer.

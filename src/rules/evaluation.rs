@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rhai::{EvalAltResult, NativeCallContext};
+use rhai::{EvalAltResult, ImmutableString, NativeCallContext, Position};
 
-use super::error::{origin, refuse, single_line};
+use super::error::{line_column, refuse, single_line};
+use super::host::Region;
 use crate::model::{Line, Origin, Timestamp};
 
 /// How many lines one evaluation may log; the rest is dropped and the last line says so.
@@ -14,8 +15,13 @@ const MAX_LINES: usize = 100;
 #[derive(Debug, Clone)]
 pub(crate) struct Evaluation(Arc<State>);
 
+/// A text that was read as a phone number, the region it was read in, and the number.
+type PhoneRead = (ImmutableString, Option<Region>, Option<ImmutableString>);
+
 #[derive(Debug)]
 struct State {
+    /// The last text that was read as a phone number.
+    phone: Mutex<Option<PhoneRead>>,
     as_of: Option<Timestamp>,
     sources: Arc<[Arc<str>]>,
     notes: Mutex<Notes>,
@@ -42,7 +48,7 @@ impl Evaluation {
     }
 
     fn with(as_of: Option<Timestamp>, sources: Arc<[Arc<str>]>) -> Self {
-        Self(Arc::new(State { as_of, sources, notes: Mutex::default() }))
+        Self(Arc::new(State { phone: Mutex::default(), as_of, sources, notes: Mutex::default() }))
     }
 
     /// The evaluation that a host function was called in. There is none while a rule set is loaded.
@@ -61,10 +67,35 @@ impl Evaluation {
 
     /// The place of a call. Files are shared, so that a write costs no allocation for its origin.
     pub(crate) fn origin(&self, ctx: &NativeCallContext<'_>) -> Origin {
+        self.origin_at(ctx, ctx.call_position())
+    }
+
+    /// A place in the file of a call.
+    pub(crate) fn origin_at(&self, ctx: &NativeCallContext<'_>, at: Position) -> Origin {
         let source = ctx.call_source().unwrap_or_default();
         let known = self.0.sources.iter().find(|file| &***file == source);
         let file = known.cloned().unwrap_or_else(|| source.into());
-        Origin { file, ..origin("", ctx.call_position()) }
+        let (line, column) = line_column(at);
+        Origin { file, line, column }
+    }
+
+    /// What `read` makes of a phone number: rules tend to read a contact's more than once, and that is
+    /// the most expensive thing that they do.
+    pub(crate) fn phone(
+        &self,
+        text: &str,
+        region: Option<Region>,
+        read: impl FnOnce() -> Option<String>,
+    ) -> Option<ImmutableString> {
+        let mut last = self.0.phone.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, of, number)) if known == text && *of == region => number.clone(),
+            _ => {
+                let number = read().map(ImmutableString::from);
+                *last = Some((text.into(), region, number.clone()));
+                number
+            }
+        }
     }
 
     /// Remembers that an answer flips at `at`, if that is still to come.

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhai::{AST, Engine, Module, OptimizationLevel, Position, Shared};
+use rhai::{AST, Engine, Module, OptimizationLevel, Shared};
 use serde_json::json;
 
 use super::check;
 use super::diagnostic::Diagnostic;
 use super::error::ScriptError;
 use super::files::Role;
+use super::functions::{KnownFunctions, is_one_for_all};
 use super::host::{FieldMapping, HostData, Tables, parse_region, parse_table};
 use super::limits::Deadline;
+use super::properties;
 use super::ruleset::{RuleEnvironment, SourceFile};
 use super::sandbox::{self, Constants};
 
@@ -33,6 +35,8 @@ pub(crate) struct Compiled {
     pub(crate) engine: Engine,
     /// The scripts and libraries; the former hold the handlers.
     pub(crate) scripts: Vec<AST>,
+    /// What calls found out about functions, for each script.
+    pub(crate) functions: Vec<KnownFunctions>,
     /// The same as modules, with the constants and libraries, for another engine.
     pub(crate) parts: Parts,
     /// What is odd, but no reason to refuse the set.
@@ -92,7 +96,11 @@ pub(crate) fn compile(
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     match parts {
         Some((scripts, parts)) if !problems.iter().any(Diagnostic::is_error) => {
-            Ok(Compiled { engine, scripts, parts, warnings: problems, data })
+            let is_kept = is_one_for_all(parsed.iter().map(|script| &script.ast));
+            let functions =
+                scripts.iter().map(|script| KnownFunctions::new(script, is_kept)).collect();
+            properties::register(&mut engine, parsed.iter().map(|script| &script.ast));
+            Ok(Compiled { engine, scripts, functions, parts, warnings: problems, data })
         }
         _ => Err(problems),
     }
@@ -266,10 +274,4 @@ fn export_constants(module: &mut Module, script: &Parsed<'_>, constants: &Consta
         }
     }
     module.build_index();
-}
-
-/// A position as line and column; 0 where it is not known.
-pub(crate) fn line_column(position: Position) -> (u32, u32) {
-    let origin = super::error::origin("", position);
-    (origin.line, origin.column)
 }

@@ -63,7 +63,8 @@ impl Written {
         })
     }
 
-    fn text(text: &str) -> Self {
+    /// Text, `""` being none.
+    pub(crate) fn text(text: &str) -> Self {
         match text {
             "" => Self::Nothing,
             text => Self::Value(AttributeValue::Text(text.to_owned())),

@@ -50,7 +50,7 @@ impl CompanyHandle {
     }
 
     fn read(&self, ctx: &Ctx<'_>, name: &ImmutableString) -> Dynamic {
-        self.0.note_read(ctx, name);
+        self.0.note_read(name, ctx.call_position());
         self.held(name)
     }
 
@@ -60,7 +60,7 @@ impl CompanyHandle {
         }
         let value = Written::from_script(value)
             .map_err(|problem| refuse(format!("`{name}` cannot be {problem}")))?;
-        let is_write_back = self.0.is_write_back(ctx, name);
+        let is_write_back = self.0.is_write_back(name, ctx.call_position());
         if is_write_back && Written::from_script(&self.held(name)).as_ref() == Ok(&value) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, ImmutableString};
+use rhai::{Dynamic, Engine, ImmutableString, Position};
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -12,8 +12,9 @@ use crate::model::{
     AttributeIntent, AttributeName, AttributeValue, Decision, DoubleOptIn, ListIntent, ListRef,
     Origin, RecordId, Traced, Verdict,
 };
-use crate::rules::error::refuse;
+use crate::rules::error::{placed, refuse};
 use crate::rules::evaluation::Evaluation;
+use crate::rules::properties::before;
 use crate::rules::target::{Target, attribute_case};
 use crate::rules::view::{View, to_json, with_json};
 use crate::rules::written::{Written, to_dynamic};
@@ -57,6 +58,11 @@ impl ContactHandle {
             .with(|decision| matches!(decision.verdict, Verdict::Skip { .. } | Verdict::Delete))
     }
 
+    /// The evaluation that writes it.
+    pub(crate) fn evaluation(&self) -> &Evaluation {
+        self.draft.evaluation()
+    }
+
     /// The place of the call that a host function serves.
     pub(crate) fn origin(&self, ctx: &Ctx<'_>) -> Origin {
         self.draft.origin(ctx)
@@ -98,19 +104,31 @@ impl ContactHandle {
 
     fn read(&self, ctx: &Ctx<'_>, name: &ImmutableString) -> Outcome<Dynamic> {
         let target = Target::parse(name).map_err(refuse)?;
-        self.draft.note_read(ctx, name);
+        self.draft.note_read(name, ctx.call_position());
         Ok(self.held(&target))
     }
 
     fn set(&self, ctx: &Ctx<'_>, name: &ImmutableString, value: &Dynamic) -> Outcome<()> {
         let target = Target::parse(name).map_err(refuse)?;
+        self.set_target(ctx, name, &target, value, ctx.call_position())
+    }
+
+    /// Writes what a script assigns to a property whose name was read already.
+    fn set_target(
+        &self,
+        ctx: &Ctx<'_>,
+        name: &ImmutableString,
+        target: &Target,
+        value: &Dynamic,
+        at: Position,
+    ) -> Outcome<()> {
         let value = Written::from_script(value)
             .map_err(|problem| refuse(format!("`{name}` cannot be {problem}")))?;
-        let is_write_back = self.draft.is_write_back(ctx, name);
-        if is_write_back && Written::from_script(&self.held(&target)).as_ref() == Ok(&value) {
+        let is_write_back = self.draft.is_write_back(name, at);
+        if is_write_back && Written::from_script(&self.held(target)).as_ref() == Ok(&value) {
             return Ok(());
         }
-        self.write(&target, value, self.origin(ctx))
+        self.write(target, value, self.draft.evaluation().origin_at(ctx, at))
     }
 
     fn set_all(&self, ctx: &Ctx<'_>, source: &Dynamic, names: &Dynamic) -> Outcome<()> {
@@ -357,6 +375,27 @@ fn identity(name: &str, value: Written, origin: Origin) -> Outcome<Option<Traced
         }
         Written::Value(_) => Err(refuse(format!("`{name}` must be text"))),
     }
+}
+
+/// Makes one property quick to read and to write, if it can be one. Rhai names the place of the
+/// property here, and everywhere else that of the dot before it.
+pub(super) fn register_property(engine: &mut Engine, name: &ImmutableString) {
+    let Ok(target) = Target::parse(name) else {
+        return;
+    };
+    let of = (name.clone(), target.clone());
+    engine.register_get(name.as_str(), move |ctx: Ctx<'_>, brevo: &mut ContactHandle| {
+        brevo.draft.note_read(&of.0, before(ctx.call_position()));
+        brevo.held(&of.1)
+    });
+    let of = (name.clone(), target);
+    engine.register_set(
+        name.as_str(),
+        move |ctx: Ctx<'_>, brevo: &mut ContactHandle, value: Dynamic| {
+            let at = before(ctx.call_position());
+            brevo.set_target(&ctx, &of.0, &of.1, &value, at).map_err(|error| placed(error, at))
+        },
+    );
 }
 
 /// Makes decisions on contacts writable in scripts.

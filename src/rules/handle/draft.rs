@@ -51,15 +51,15 @@ impl<D: Clone> Draft<D> {
         use_it(&mut self.sheet().decision)
     }
 
-    /// Remembers that a property was read.
-    pub(super) fn note_read(&self, ctx: &Ctx<'_>, name: &ImmutableString) {
-        self.sheet().last_read = Some((name.clone(), ctx.call_position()));
+    /// Remembers that a property was read, and where.
+    pub(super) fn note_read(&self, name: &ImmutableString, at: Position) {
+        self.sheet().last_read = Some((name.clone(), at));
     }
 
     /// True if Rhai may be writing back what was read just now: the same property at the same place.
-    pub(super) fn is_write_back(&self, ctx: &Ctx<'_>, name: &ImmutableString) -> bool {
+    pub(super) fn is_write_back(&self, name: &ImmutableString, at: Position) -> bool {
         let was_read = self.sheet().last_read.take();
-        was_read.is_some_and(|(read, at)| read == *name && at == ctx.call_position())
+        was_read.is_some_and(|(read, place)| place == at && read == *name)
     }
 
     /// The decision as it stands.

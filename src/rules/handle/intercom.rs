@@ -75,7 +75,7 @@ impl IntercomHandle {
             return Ok(Dynamic::from(CustomAttributes(self.clone())));
         }
         check_field(name)?;
-        self.draft.note_read(ctx, name);
+        self.draft.note_read(name, ctx.call_position());
         Ok(self.draft.with(|decision| shown(decision.fields.get(name.as_str()).map(|t| &t.value))))
     }
 
@@ -102,7 +102,7 @@ impl IntercomHandle {
         value: Value,
         place: impl Fn(&mut ReverseDecision) -> &mut BTreeMap<String, Traced<Value>>,
     ) -> Outcome<()> {
-        let is_write_back = self.draft.is_write_back(ctx, name);
+        let is_write_back = self.draft.is_write_back(name, ctx.call_position());
         let traced = self.draft.traced(ctx, value);
         self.draft.with(|decision| {
             let fields = place(decision);
@@ -178,7 +178,7 @@ impl IntercomHandle {
 
 impl CustomAttributes {
     fn read(&self, ctx: &Ctx<'_>, name: &ImmutableString) -> Dynamic {
-        self.0.draft.note_read(ctx, name);
+        self.0.draft.note_read(name, ctx.call_position());
         let held = |decision: &mut ReverseDecision| {
             shown(decision.custom_attributes.get(name.as_str()).map(|traced| &traced.value))
         };

@@ -11,7 +11,7 @@ mod emission;
 mod emitted;
 mod intercom;
 
-use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext};
 
 use super::error::refuse;
 
@@ -32,6 +32,11 @@ pub(crate) fn register(engine: &mut Engine) {
     company::register(engine);
     emission::register(engine);
     intercom::register(engine);
+}
+
+/// Makes a property of decisions quick to read and to write; what it does stays the same.
+pub(crate) fn register_property(engine: &mut Engine, name: &ImmutableString) {
+    contact::register_property(engine, name);
 }
 
 /// Registers methods that a kind of decision does not have, so that calling one says what to do

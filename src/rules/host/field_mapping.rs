@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use rhai::{Engine, NativeCallContext};
+use rhai::{Engine, ImmutableString, NativeCallContext};
 use serde_json::Value;
 
-use super::phone::{Region, to_e164};
+use super::phone;
 use super::time::day;
 use super::{HostData, Outcome};
 use crate::model::Timestamp;
@@ -53,7 +53,12 @@ impl FieldMapping {
         Ok(Self { source: source.to_owned(), target, kind })
     }
 
-    fn value(&self, record: &Value, region: Option<Region>) -> Result<Written, String> {
+    /// What the field becomes; `phone` reads a phone number.
+    fn value(
+        &self,
+        record: &Value,
+        phone: impl FnOnce(&str) -> Option<ImmutableString>,
+    ) -> Result<Written, String> {
         let Some(value) = lookup(record, &self.source) else {
             return Ok(Written::Nothing);
         };
@@ -61,15 +66,12 @@ impl FieldMapping {
             Kind::Plain => None,
             Kind::Time => Timestamp::parse(value).and_then(|time| day(time, TimeZone::UTC)),
             Kind::Phone => {
-                let text = match value {
-                    Value::String(text) => text.clone(),
-                    Value::Number(number) => number.to_string(),
-                    _ => String::new(),
+                let number = match value {
+                    Value::String(text) => phone(text),
+                    Value::Number(number) => phone(&number.to_string()),
+                    _ => None,
                 };
-                return Ok(match to_e164(&text, region) {
-                    Some(number) => Written::Value(crate::model::AttributeValue::Text(number)),
-                    None => Written::Nothing,
-                });
+                return Ok(number.map_or(Written::Nothing, |number| Written::text(&number)));
             }
         };
         match (converted, value) {
@@ -109,7 +111,8 @@ pub(super) fn register(engine: &mut Engine, data: &Arc<HostData>) {
         move |ctx: NativeCallContext<'_>, record: View, brevo: ContactHandle| -> Outcome<()> {
             let origin = brevo.origin(&ctx);
             for mapping in &data.field_mapping {
-                let value = mapping.value(record.value(), data.region).map_err(|problem| {
+                let phone = |text: &str| phone::read(brevo.evaluation(), text, data.region);
+                let value = mapping.value(record.value(), phone).map_err(|problem| {
                     refuse(format!("field_mapping: `{}` cannot be {problem}", mapping.source))
                 })?;
                 brevo.write(&mapping.target, value, origin.clone())?;
@@ -154,7 +157,8 @@ mod tests {
             let region = super::super::phone::parse_region("TH");
             let expected =
                 expected.map_or(Written::Nothing, |text| Written::from_json(&text.into()).unwrap());
-            assert_eq!(mapping.value(record, region).unwrap(), expected, "{source}");
+            let phone = |text: &str| phone::to_e164(text, region).map(Into::into);
+            assert_eq!(mapping.value(record, phone).unwrap(), expected, "{source}");
         }
         case(&record, "signed_up_at", "SIGNUP_DATE", Some("2026-01-10"));
         case(&record, "renews_at", "RENEWS", Some("soon"));

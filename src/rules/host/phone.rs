@@ -2,11 +2,13 @@
 
 use std::panic::catch_unwind;
 
-use phonenumber::{Mode, country};
-use rhai::{Dynamic, Engine, ImmutableString};
+use phonenumber::metadata::DATABASE;
+use phonenumber::{Metadata, PhoneNumber, country};
+use rhai::{Dynamic, Engine, ImmutableString, NativeCallContext};
 
 use super::Outcome;
 use crate::rules::error::refuse;
+use crate::rules::evaluation::Evaluation;
 
 /// A region whose numbers may be written without a country code, such as `TH`.
 pub(crate) type Region = country::Id;
@@ -24,7 +26,37 @@ pub(super) fn to_e164(text: &str, region: Option<Region>) -> Option<String> {
     }
     let cleaned = clean(text);
     let number = catch_unwind(|| phonenumber::parse(region, cleaned)).ok()?.ok()?;
-    number.is_valid().then(|| number.format().mode(Mode::E164).to_string())
+    let (code, national) = (number.code().value(), number.national().to_string());
+    is_valid(&number, code, &national).then(|| format!("+{code}{national}"))
+}
+
+/// What the library finds, asking for the likeliest kinds of number first where one region has the
+/// code to itself; the library asks for the kind, one after the other, and then forgets it.
+fn is_valid(number: &PhoneNumber, code: u16, national: &str) -> bool {
+    let regions = DATABASE.region(&code).unwrap_or_default();
+    let metadata = match regions.as_slice() {
+        // `001` stands for all codes without a region.
+        [region] if *region != "001" => DATABASE.by_id(*region),
+        _ => None,
+    };
+    let Some(kinds) = metadata.map(Metadata::descriptors) else {
+        return number.is_valid();
+    };
+    let mut possible = [
+        kinds.mobile(),
+        kinds.fixed_line(),
+        kinds.toll_free(),
+        kinds.premium_rate(),
+        kinds.shared_cost(),
+        kinds.voip(),
+        kinds.personal_number(),
+        kinds.pager(),
+        kinds.uan(),
+        kinds.voicemail(),
+    ]
+    .into_iter()
+    .flatten();
+    kinds.general().is_match(national) && possible.any(|kind| kind.is_match(national))
 }
 
 /// Without spaces, dashes, dots, parentheses and `(0)`; digits of any script as ASCII; `00` as `+`.
@@ -48,33 +80,72 @@ fn ascii_digit(letter: char) -> char {
     ZEROS.iter().find_map(|zero| char::from_digit(value.checked_sub(*zero)?, 10)).unwrap_or(letter)
 }
 
-/// Makes `phone` callable; `default` is the region of the configuration.
-pub(super) fn register(engine: &mut Engine, default: Option<Region>) {
-    engine.register_fn("phone", move |value: Dynamic| number(&value, default));
-    engine.register_fn("phone", |value: Dynamic, region: ImmutableString| -> Outcome<Dynamic> {
-        let region = parse_region(&region).ok_or_else(|| {
-            refuse(format!("`{region}` is not a region; write two letters such as \"TH\""))
-        })?;
-        number(&value, Some(region))
-    });
+/// The number in E.164, read once for each evaluation.
+pub(super) fn read(
+    evaluation: &Evaluation,
+    text: &str,
+    region: Option<Region>,
+) -> Option<ImmutableString> {
+    evaluation.phone(text, region, || to_e164(text, region))
 }
 
-fn number(value: &Dynamic, region: Option<Region>) -> Outcome<Dynamic> {
+/// Makes `phone` callable; `default` is the region of the configuration.
+pub(super) fn register(engine: &mut Engine, default: Option<Region>) {
+    engine.register_fn("phone", move |ctx: NativeCallContext<'_>, value: Dynamic| {
+        number(&ctx, &value, default)
+    });
+    engine.register_fn(
+        "phone",
+        |ctx: NativeCallContext<'_>, value: Dynamic, region: ImmutableString| -> Outcome<Dynamic> {
+            let region = parse_region(&region).ok_or_else(|| {
+                refuse(format!("`{region}` is not a region; write two letters such as \"TH\""))
+            })?;
+            number(&ctx, &value, Some(region))
+        },
+    );
+}
+
+fn number(
+    ctx: &NativeCallContext<'_>,
+    value: &Dynamic,
+    region: Option<Region>,
+) -> Outcome<Dynamic> {
     let text = match value.as_int() {
         Ok(digits) => Some(digits.to_string().into()),
         Err(_) => super::text_of("phone", value)?,
     };
-    let number = text.and_then(|text| to_e164(&text, region));
+    let number = text.and_then(|text| match Evaluation::of(ctx) {
+        Ok(evaluation) => read(&evaluation, &text, region),
+        // The top level of a script, which is no evaluation.
+        Err(_) => to_e164(&text, region).map(Into::into),
+    });
     Ok(number.map_or(Dynamic::UNIT, Dynamic::from))
 }
 
 #[cfg(test)]
 mod tests {
+    use phonenumber::Mode;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// The number as the library itself would say it.
+    fn by_the_library(text: &str, region: Option<Region>) -> Option<String> {
+        let number = phonenumber::parse(region, clean(text)).ok()?;
+        number.is_valid().then(|| number.format().mode(Mode::E164).to_string())
+    }
+
     proptest! {
+        #[test]
+        fn a_number_is_what_the_library_says(
+            code in prop::sample::select(vec!["+66", "+44", "+1", "+49", "+39", "+33", "+800", "+7", "0", "+"]),
+            digits in "[0-9]{4,12}",
+            region in prop::sample::select(vec![None, Some("TH"), Some("GB"), Some("US"), Some("IT")]),
+        ) {
+            let (text, region) = (format!("{code}{digits}"), region.and_then(parse_region));
+            prop_assert_eq!(to_e164(&text, region), by_the_library(&text, region), "{}", text);
+        }
+
         #[test]
         fn what_comes_out_is_e164_and_stays_itself(text in "[+0-9() .a-z-]{0,24}") {
             if let Some(number) = to_e164(&text, parse_region("TH")) {

@@ -14,6 +14,9 @@ const DAY_SECONDS: i64 = 86_400;
 
 /// A time as records carry it, seconds or ISO 8601; `None` for `()` and for what is no time.
 fn time_of(value: &Dynamic) -> Option<Timestamp> {
+    if let Ok(seconds) = value.as_int() {
+        return Some(Timestamp::from_seconds(seconds));
+    }
     Timestamp::parse(&to_json(value))
 }
 
