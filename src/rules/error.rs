@@ -188,7 +188,7 @@ fn explain(
         }
         E::ErrorFunctionNotFound(signature, _) => (Failed, no_function(&signature, operand)),
         E::ErrorVariableNotFound(name, _) => (Failed, format!("there is no variable `{name}`")),
-        E::ErrorMismatchDataType(wanted, got, _) => (
+        E::ErrorMismatchDataType(wanted, got, _) | E::ErrorMismatchOutputType(wanted, got, _) => (
             Failed,
             format!("{} is needed here, not {}", type_in_words(&wanted), type_in_words(&got)),
         ),

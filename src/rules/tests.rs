@@ -147,9 +147,9 @@ fn the_same_input_gives_the_same_decision_byte_for_byte() {
 #[test]
 fn a_record_is_read_as_a_script_expects() {
     fn case(expression: &str, expected: &str) {
-        let decision = decide(&format!("brevo.X = json({expression});"));
+        let decision = decide(&format!("brevo.X = json([{expression}]);"));
         let decision = decision.unwrap_or_else(|error| panic!("{expression}: {error}"));
-        assert_eq!(attribute(&decision, "X").as_deref(), Some(expected), "{expression}");
+        assert_eq!(attribute(&decision, "X"), Some(format!("[{expected}]")), "{expression}");
     }
     case("contact.custom_attributes.seats * 2", "6");
     case("contact.none.below.that", "null");
@@ -188,6 +188,9 @@ fn a_record_is_read_as_a_script_expects() {
     case("{ let n = 0; for x in contact.nothing { n += 1; } n }", "0");
     case("\"vip\" in contact.nothing", "false");
     case("contact.nothing > 0", "false");
+    case("contact.nothing.find(|x| true)", "null");
+    case("contact.nothing.some(|x| true) || !contact.nothing.all(|x| false)", "false");
+    case("contact.nothing.keys() + contact.nothing.values()", "[]");
     case("{ brevo.Y = \"a\"; brevo.Y += \"b\"; brevo.Y }", "\"ab\"");
     case("{ let t = \"a-b\"; t.replace(\"-\", \"+\"); t }", "\"a+b\"");
 }

@@ -61,7 +61,7 @@ impl View {
     }
 
     /// The item at `index`, counted from the end if negative; `()` where there is none.
-    fn item(&self, index: i64) -> Dynamic {
+    pub(crate) fn item(&self, index: i64) -> Dynamic {
         let Value::Array(items) = self.value() else {
             return Dynamic::UNIT;
         };
@@ -318,6 +318,12 @@ fn register_absent(engine: &mut Engine) {
     for name in ["filter", "map"] {
         engine.register_fn(name, |(): (), _: FnPtr| Array::new());
     }
+    for name in ["keys", "values"] {
+        engine.register_fn(name, |(): ()| Array::new());
+    }
+    engine.register_fn("find", |(): (), _: FnPtr| ());
+    engine.register_fn("some", |(): (), _: FnPtr| false);
+    engine.register_fn("all", |(): (), _: FnPtr| true);
     let mut module = Module::new();
     module.set_iter(TypeId::of::<()>(), |_| Box::new(std::iter::empty()));
     engine.register_global_module(module.into());

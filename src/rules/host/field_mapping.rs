@@ -12,21 +12,48 @@ use super::{HostData, Outcome};
 use crate::model::Timestamp;
 use crate::rules::error::refuse;
 use crate::rules::handle::ContactHandle;
+use crate::rules::reference::{FunctionDoc, Kind, decides, parameter, signature};
 use crate::rules::target::Target;
 use crate::rules::view::View;
 use crate::rules::written::Written;
+
+/// The words for this function.
+pub(super) const DOCS: [FunctionDoc; 1] = [FunctionDoc {
+    name: "apply_field_mapping",
+    signatures: &[signature(
+        &[
+            parameter("contact", Kind::Record, "the record"),
+            parameter("brevo", Kind::Decision, "the decision"),
+        ],
+        Kind::Nothing,
+    )],
+    summary: "Writes what `field_mapping` in the configuration names: paths in the record, and the attributes they become.",
+    notes: "The longest existing key wins where names hold dots. Fields that end in `_at` and hold a time go through \
+            `date`, `phone` and what becomes `SMS` or `WHATSAPP` through `phone`; a record with a `name`, such as \
+            `company.plan`, gives its name. What is absent is `()`. Lines below it in a script have the last word.",
+    failures: &["a field holds a map without a name"],
+    examples: &[
+        decides("apply_field_mapping(contact, brevo);", "d.FULLNAME", "\"Ann van der Berg\""),
+        decides("apply_field_mapping(contact, brevo);", "d.SIGNED_UP", "\"2025-01-10\""),
+        decides(
+            "apply_field_mapping(contact, brevo); brevo.FULLNAME = upper(contact.name);",
+            "d.FULLNAME",
+            "\"ANN VAN DER BERG\"",
+        ),
+    ],
+}];
 
 /// One line of `field_mapping`: a field of the record and what it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldMapping {
     source: String,
     target: Target,
-    kind: Kind,
+    conversion: Conversion,
 }
 
 /// What a value goes through on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Conversion {
     /// Nothing.
     Plain,
     /// `date`.
@@ -44,13 +71,13 @@ impl FieldMapping {
         let target = Target::attribute(target)?;
         let last = source.rsplit('.').next().unwrap_or(source);
         let is_phone = matches!(&target, Target::Attribute(name) if name.is_phone());
-        let kind = match last {
-            _ if is_phone => Kind::Phone,
-            "phone" => Kind::Phone,
-            name if name.ends_with("_at") => Kind::Time,
-            _ => Kind::Plain,
+        let conversion = match last {
+            _ if is_phone => Conversion::Phone,
+            "phone" => Conversion::Phone,
+            name if name.ends_with("_at") => Conversion::Time,
+            _ => Conversion::Plain,
         };
-        Ok(Self { source: source.to_owned(), target, kind })
+        Ok(Self { source: source.to_owned(), target, conversion })
     }
 
     /// What the field becomes; `phone` reads a phone number.
@@ -62,10 +89,10 @@ impl FieldMapping {
         let Some(value) = lookup(record, &self.source) else {
             return Ok(Written::Nothing);
         };
-        let converted = match self.kind {
-            Kind::Plain => None,
-            Kind::Time => Timestamp::parse(value).and_then(|time| day(time, TimeZone::UTC)),
-            Kind::Phone => {
+        let converted = match self.conversion {
+            Conversion::Plain => None,
+            Conversion::Time => Timestamp::parse(value).and_then(|time| day(time, TimeZone::UTC)),
+            Conversion::Phone => {
                 let number = match value {
                     Value::String(text) => phone(text),
                     Value::Number(number) => phone(&number.to_string()),

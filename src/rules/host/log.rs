@@ -6,7 +6,52 @@ use serde_json::Value;
 
 use super::Outcome;
 use crate::rules::evaluation::Evaluation;
+use crate::rules::reference::{FunctionDoc, Kind, Signature, decides, parameter, signature};
 use crate::rules::view::with_json;
+
+const ONE_VALUE: [Signature; 1] =
+    [signature(&[parameter("value", Kind::Any, "what is logged")], Kind::Nothing)];
+const AT_TOP_LEVEL: [&str; 1] = ["it is called at the top level"];
+
+/// The words for these functions.
+pub(super) const DOCS: [FunctionDoc; 3] = [
+    FunctionDoc {
+        name: "debug",
+        signatures: &ONE_VALUE,
+        summary: "The same as `log`.",
+        notes: "",
+        failures: &AT_TOP_LEVEL,
+        examples: &[decides("debug(1 + 1);", "d.log", "[\"2\"]")],
+    },
+    FunctionDoc {
+        name: "log",
+        signatures: &ONE_VALUE,
+        summary: "Keeps a line with the decision, with the place of the call.",
+        notes: "Records, lists and maps are shown as JSON. A line is cut at 1 KiB, its control characters are escaped, \
+                and a decision keeps 100 lines. They are not part of the engine\'s log, since they may be personal.",
+        failures: &AT_TOP_LEVEL,
+        examples: &[
+            decides(
+                "log(`${contact.role} with ${contact.tags.len} tag`);",
+                "d.log",
+                "[\"user with 1 tag\"]",
+            ),
+            decides(
+                "log(contact.location);",
+                "d.log",
+                r#"["{\"city\":\"Bangkok\",\"country\":\"Thailand\"}"]"#,
+            ),
+        ],
+    },
+    FunctionDoc {
+        name: "print",
+        signatures: &ONE_VALUE,
+        summary: "The same as `log`.",
+        notes: "",
+        failures: &AT_TOP_LEVEL,
+        examples: &[decides("print(\"here\");", "d.log", "[\"here\"]")],
+    },
+];
 
 fn log(ctx: NativeCallContext<'_>, text: Dynamic) -> Outcome<()> {
     let evaluation = Evaluation::of(&ctx)?;

@@ -1,27 +1,33 @@
-//! What scripts can call, one file per noun; each registers itself beside the functions it wraps.
+//! What scripts can call, one file per noun; each registers itself beside the functions it wraps and
+//! the words that document them.
 //!
 //! The value comes first; functions return new values and change nothing. Given `()` as its value a
 //! function returns `()`, except that a question (`is_email`, `older_than`, …) is answered `false`,
-//! so that it can stand in an `if`.
+//! so that it can stand in an `if`. A value of another type than the function is for is an error; a
+//! text that does not hold what the function looks for, such as a number in `phone`, gives `()`.
 
+mod argument;
 mod field_mapping;
 mod list;
 mod log;
+mod name;
+mod pattern;
 mod phone;
 mod shadow;
 mod table;
 mod text;
 mod time;
+mod value;
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
+use rhai::{Engine, EvalAltResult};
 
 pub(crate) use field_mapping::FieldMapping;
 pub(crate) use phone::{Region, parse_region};
 pub(crate) use table::{Tables, parse_table};
 
-use super::error::{refuse, type_in_words};
+use super::reference::{Group, Kind};
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
@@ -40,6 +46,9 @@ pub(crate) struct HostData {
 pub(crate) fn register(engine: &mut Engine, data: &Arc<HostData>, string_bytes: usize) {
     shadow::register(engine, string_bytes);
     text::register(engine);
+    name::register(engine);
+    pattern::register(engine);
+    value::register(engine);
     time::register(engine);
     phone::register(engine, data.region);
     list::register(engine);
@@ -48,25 +57,24 @@ pub(crate) fn register(engine: &mut Engine, data: &Arc<HostData>, string_bytes: 
     field_mapping::register(engine, data);
 }
 
-/// The text in a value, `None` for `()`, an error for anything else.
-fn text_of(function: &str, value: &Dynamic) -> Outcome<Option<ImmutableString>> {
-    if value.is_unit() {
-        return Ok(None);
-    }
-    if let Ok(letter) = value.as_char() {
-        return Ok(Some(letter.to_string().into()));
-    }
-    match value.as_immutable_string_ref() {
-        Ok(text) => Ok(Some(text.clone())),
-        Err(name) => Err(refuse(format!("`{function}` takes text, not {}", type_in_words(name)))),
-    }
-}
+/// All functions that are no methods, in the order of the reference.
+pub(crate) const FUNCTIONS: [Group; 10] = [
+    functions("Text", "", &text::DOCS),
+    functions("Names and addresses", "", &name::DOCS),
+    functions("Phone numbers", "", &phone::DOCS),
+    functions("Patterns", pattern::ABOUT, &pattern::DOCS),
+    functions("Time", time::ABOUT, &time::DOCS),
+    functions("Lists", list::ABOUT, &list::DOCS),
+    functions("Values", "", &value::DOCS),
+    functions("Tables", "", &table::DOCS),
+    functions("Field mapping", "", &field_mapping::DOCS),
+    functions("Log", "", &log::DOCS),
+];
 
-/// Registers a function from text to text, under Rhai's own type, too, where Rhai has a method of
-/// that name, which would otherwise win.
-fn register_text_fn(engine: &mut Engine, name: &'static str, function: fn(&str) -> String) {
-    engine.register_fn(name, move |value: Dynamic| -> Outcome<Dynamic> {
-        Ok(text_of(name, &value)?.map_or(Dynamic::UNIT, |text| function(&text).into()))
-    });
-    engine.register_fn(name, move |text: ImmutableString| function(&text));
+const fn functions(
+    title: &'static str,
+    about: &'static str,
+    functions: &'static [super::reference::FunctionDoc],
+) -> Group {
+    Group { title, handle: "", receiver: Kind::Nothing, handlers: &[], about, functions }
 }

@@ -7,8 +7,58 @@ use phonenumber::{Metadata, PhoneNumber, country};
 use rhai::{Dynamic, Engine, ImmutableString, NativeCallContext};
 
 use super::Outcome;
+use super::argument::{in_words, optional, text_of};
 use crate::rules::error::refuse;
 use crate::rules::evaluation::Evaluation;
+use crate::rules::reference::{FunctionDoc, Kind, Parameter, fails, gives, parameter, signature};
+
+const NUMBER: Parameter = parameter(
+    "value",
+    Kind::Maybe(&Kind::Text),
+    "a number as people type it; a whole number is taken, too",
+);
+
+/// The words for this function.
+pub(super) const DOCS: [FunctionDoc; 1] = [FunctionDoc {
+    name: "phone",
+    signatures: &[
+        signature(&[NUMBER], Kind::Maybe(&Kind::Text)),
+        signature(
+            &[
+                NUMBER,
+                parameter(
+                    "region",
+                    Kind::Text,
+                    "the region of a number without a country code, such as `TH`",
+                ),
+            ],
+            Kind::Maybe(&Kind::Text),
+        ),
+    ],
+    summary: "A phone number in E.164, as Brevo wants it, or `()` where it is not a valid one.",
+    notes: "Spaces, dashes, dots, slashes, parentheses and `(0)` are taken out, `00` stands for `+`, and \
+            Arabic, Persian, Thai and full-width digits are read. What remains must be a valid number of \
+            its country, not merely one of the right length. Without `region`, `phone_region` of the \
+            configuration counts; without that, numbers need a country code.",
+    failures: &[
+        "the region is not two letters that are one",
+        "the value is neither text, a whole number nor `()`",
+    ],
+    examples: &[
+        gives("phone(\"+66 81 234 5678\")", "\"+66812345678\""),
+        gives("phone(\"081.234-5678\", \"TH\")", "\"+66812345678\""),
+        gives("phone(\"+44 (0)20 7946 0958\")", "\"+442079460958\""),
+        gives("phone(\"0066 81 234 5678\")", "\"+66812345678\""),
+        gives("phone(66812345678, \"TH\")", "\"+66812345678\""),
+        gives("phone(\"call me\", \"TH\")", "null"),
+        gives("phone(())", "null"),
+        fails(
+            "phone(\"1\", \"Thailand\")",
+            "`phone`: `Thailand` is not a region; write two letters such as \"TH\"",
+        ),
+        fails("phone(true)", "`phone` takes text, not true or false"),
+    ],
+}];
 
 /// A region whose numbers may be written without a country code, such as `TH`.
 pub(crate) type Region = country::Id;
@@ -96,10 +146,15 @@ pub(super) fn register(engine: &mut Engine, default: Option<Region>) {
     });
     engine.register_fn(
         "phone",
-        |ctx: NativeCallContext<'_>, value: Dynamic, region: ImmutableString| -> Outcome<Dynamic> {
-            let region = parse_region(&region).ok_or_else(|| {
-                refuse(format!("`{region}` is not a region; write two letters such as \"TH\""))
-            })?;
+        |ctx: NativeCallContext<'_>, value: Dynamic, region: Dynamic| -> Outcome<Dynamic> {
+            let named = text_of("phone", &region).ok().flatten();
+            let region = match named.as_deref().map(|name| (name, parse_region(name))) {
+                Some((_, Some(region))) => Ok(region),
+                Some((name, None)) => Err(format!("`phone`: `{name}` is not a region")),
+                None => Err(format!("`phone` takes a region as text, not {}", in_words(&region))),
+            };
+            let write = "write two letters such as \"TH\"";
+            let region = region.map_err(|problem| refuse(format!("{problem}; {write}")))?;
             number(&ctx, &value, Some(region))
         },
     );
@@ -112,14 +167,14 @@ fn number(
 ) -> Outcome<Dynamic> {
     let text = match value.as_int() {
         Ok(digits) => Some(digits.to_string().into()),
-        Err(_) => super::text_of("phone", value)?,
+        Err(_) => text_of("phone", value)?,
     };
     let number = text.and_then(|text| match Evaluation::of(ctx) {
         Ok(evaluation) => read(&evaluation, &text, region),
         // The top level of a script, which is no evaluation.
         Err(_) => to_e164(&text, region).map(Into::into),
     });
-    Ok(number.map_or(Dynamic::UNIT, Dynamic::from))
+    Ok(optional(number))
 }
 
 #[cfg(test)]

@@ -6,10 +6,39 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine};
 use serde_json::{Map, Value};
 
+use super::argument::required_text;
 use super::{HostData, Outcome};
 use crate::rules::diagnostic::nearest;
 use crate::rules::error::refuse;
+use crate::rules::reference::{FunctionDoc, Kind, fails, gives, parameter, signature};
 use crate::rules::view::View;
+
+/// The words for this function.
+pub(super) const DOCS: [FunctionDoc; 1] = [FunctionDoc {
+    name: "table",
+    signatures: &[signature(
+        &[parameter("name", Kind::Text, "the name of a file in `scripts/tables/`")],
+        Kind::Record,
+    )],
+    summary: "The rows of a CSV file, by the text in their first column.",
+    notes: "The first line names the columns; space around cells is cut. A cell that is a whole number is a number, \
+            unless it begins with `0` or `+` and so is a code; an empty cell is `()`. Of two rows with the same \
+            first cell the later one counts. Files are read once, when the rules are loaded, and are part \
+            of their version. `brevo.add_to_lists(tags, table(\"lists.csv\"))` takes the column `list`.",
+    failures: &[
+        "there is no such file; where the name is written in the script, `scripts check` says so",
+    ],
+    examples: &[
+        gives("table(\"plans.csv\").pro", r#"{"plan": "pro", "seats": 25, "code": "007"}"#),
+        gives("table(\"plans.csv\")[contact.custom_attributes.plan_tier].seats", "25"),
+        gives("table(\"plans.csv\").none.seats", "null"),
+        gives("table(\"plans.csv\").keys()", r#"["free", "pro"]"#),
+        fails(
+            "table(\"plan\" + \".csv\")",
+            "there is no table `plan.csv`; did you mean `plans.csv`?",
+        ),
+    ],
+}];
 
 /// Tables by file name.
 pub(crate) type Tables = BTreeMap<String, Arc<Value>>;
@@ -50,10 +79,11 @@ fn to_value(cell: &str) -> Value {
 /// Makes `table` callable.
 pub(super) fn register(engine: &mut Engine, data: &Arc<HostData>) {
     let data = data.clone();
-    engine.register_fn("table", move |name: &str| -> Outcome<Dynamic> {
-        match data.tables.get(name) {
+    engine.register_fn("table", move |name: Dynamic| -> Outcome<Dynamic> {
+        let name = required_text("table", "the name of a file", &name)?;
+        match data.tables.get(name.as_str()) {
             Some(table) => Ok(View::dynamic(table.clone())),
-            None => Err(refuse(no_table(name, &data.tables))),
+            None => Err(refuse(no_table(&name, &data.tables))),
         }
     });
 }
