@@ -65,6 +65,8 @@ fn the_commands_of_the_contract_are_understood() {
          --resources contacts,conversations,companies,events,tags",
         "tajo connectors status intercom --json",
         "tajo scripts check",
+        "tajo scripts definitions",
+        "tajo scripts definitions editor --live --json",
         "tajo dead-letters list",
         "tajo dead-letters show 1",
         "tajo dead-letters retry 1",

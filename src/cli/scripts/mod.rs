@@ -1,6 +1,7 @@
 //! `tajo scripts`: work on the rules without an engine.
 
 mod check;
+mod definitions;
 mod history;
 mod restore;
 mod rollback;
@@ -21,6 +22,8 @@ pub(super) enum Command {
     History(history::Args),
     /// Lets an earlier version of the rules go live again.
     Rollback(rollback::Args),
+    /// Writes definition files for editors: what rules can call, and what the accounts have.
+    Definitions(definitions::Args),
 }
 
 /// Runs the command.
@@ -29,5 +32,6 @@ pub(super) async fn run(command: &Command, config: &Path) -> Result<ExitCode, Fa
         Command::Check(args) => check::run(args, config),
         Command::History(args) => history::run(args, config).await,
         Command::Rollback(args) => rollback::run(args, config).await,
+        Command::Definitions(args) => definitions::run(args, config),
     }
 }
