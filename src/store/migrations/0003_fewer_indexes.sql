@@ -36,6 +36,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('dead_letters', 'dead_letters_key',               '1000 1000 900 1'),
     ('syncs',        'sqlite_autoindex_syncs_1',       '1000 1000 1'),
     ('intents',      'sqlite_autoindex_intents_1',     '100000 100000 1'),
-    ('rule_sets',    'sqlite_autoindex_rule_sets_1',   '1000 1000 2 1'),
+    ('rule_history', 'rule_history_version',           '1000 1000 10 1'),
+    ('rule_texts',   'sqlite_autoindex_rule_texts_1',  '10000 10000 1'),
     ('counters',     'counters',                       '100 100 1');
 ANALYZE sqlite_schema;

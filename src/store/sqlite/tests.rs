@@ -176,6 +176,7 @@ fn no_statement_walks_a_table_that_grows() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite");
     let literal =
         regex::Regex::new(r#""((?:SELECT|UPDATE|DELETE|INSERT)\b(?:[^"\\]|\\.|\\\n)*)""#).unwrap();
+    let blank = regex::Regex::new(r"\{\w+\}").unwrap();
     let walk = regex::Regex::new(
         r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|intents)\b(.*)$",
     )
@@ -189,11 +190,17 @@ fn no_statement_walks_a_table_that_grows() {
         }
         for found in literal.captures_iter(&text) {
             let sql = found[1].replace("\\\n", " ").replace("{COLUMNS}", "id, workspace");
+            // What else is filled in only narrows the search.
+            let sql = blank.replace_all(&sql, "1 = 1");
             let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             if ABOUT_ALL.iter().any(|about_all| sql.contains(about_all)) {
                 continue;
             }
-            let mut explained = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut explained = match conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")) {
+                // A migration speaks of tables that are gone.
+                Err(error) if error.to_string().contains("no such table") => continue,
+                explained => explained.unwrap(),
+            };
             let steps: Vec<String> =
                 explained.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
             seen += 1;
