@@ -3,6 +3,7 @@
 //! Whatever comes in leaves this module as a [`crate::model::Snapshot`] with a body that is the same
 //! whichever way and in whichever API version it came. Nothing is written to Intercom here.
 
+mod attributes;
 mod client;
 mod error;
 pub mod normalize;
@@ -12,6 +13,7 @@ mod topic;
 mod webhook;
 mod wire;
 
+pub use attributes::{AttributeModel, DataAttribute};
 pub use client::{IntercomClient, IntercomSettings};
 pub use error::IntercomError;
 pub use page::{CompanyPage, Cursor, Page, ScrollPage};

@@ -3,7 +3,7 @@
 mod progress;
 mod status;
 mod sync;
-mod test;
+pub(super) mod test;
 
 use std::path::Path;
 use std::process::ExitCode;

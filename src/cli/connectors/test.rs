@@ -1,8 +1,8 @@
 //! `tajo connectors test`: one line for each thing that is needed, with a reason and a remedy where
 //! it fails.
 
-mod brevo;
-mod intercom;
+pub(in crate::cli) mod brevo;
+pub(in crate::cli) mod intercom;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -59,9 +59,9 @@ struct Check {
 
 /// Why something is not well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Trouble {
-    reason: String,
-    remedy: String,
+pub(in crate::cli) struct Trouble {
+    pub(in crate::cli) reason: String,
+    pub(in crate::cli) remedy: String,
 }
 
 impl Trouble {
@@ -111,7 +111,7 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
 }
 
 /// Waits for an answer no longer than a person would.
-async fn in_time<T, E>(
+pub(in crate::cli) async fn in_time<T, E>(
     call: impl Future<Output = Result<T, E>>,
     explain: impl FnOnce(E) -> Trouble,
 ) -> Result<T, Trouble> {

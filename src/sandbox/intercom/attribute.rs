@@ -1,10 +1,11 @@
 //! The custom attributes that a workspace knows. Writing any other is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::company::Company;
 use super::refused::Refused;
 
 /// The type of a custom attribute, which the API never changes.
@@ -48,6 +49,24 @@ impl DataType {
             Self::Boolean => value.is_boolean(),
         }
     }
+}
+
+/// As `GET /data_attributes?model=company` shows what companies have.
+pub(super) fn company_attributes<'a>(companies: impl Iterator<Item = &'a Company>) -> Value {
+    let names: BTreeSet<&String> = companies.flat_map(|c| c.custom_attributes.keys()).collect();
+    let custom = names.into_iter().map(|name| {
+        json!({
+            "type": "data_attribute", "model": "company", "name": name,
+            "full_name": format!("custom_attributes.{name}"), "custom": true, "archived": false,
+        })
+    });
+    let standard = ["name", "company_id", "plan"].into_iter().map(|name| {
+        json!({
+            "type": "data_attribute", "model": "company", "name": name,
+            "full_name": format!("company.{name}"), "custom": false, "archived": false,
+        })
+    });
+    json!({"type": "list", "data": standard.chain(custom).collect::<Vec<_>>()})
 }
 
 /// Custom attributes of contacts by name.

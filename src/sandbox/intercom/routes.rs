@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::attribute::company_attributes;
 use super::company_calls::{list_companies, scroll_companies, show_company};
 use super::contact::Contact;
 use super::contact_calls::{
@@ -215,7 +216,8 @@ pub(super) fn subscription_type((id, name, consent_type): &(&str, &str, &str)) -
 fn data_attributes(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
     match query_value(call, "model").as_deref() {
         Some("contact") => ok(state.attributes.list()),
-        Some("company" | "conversation") | None => ok(json!({"type": "list", "data": []})),
+        Some("company") => ok(company_attributes(state.companies.iter())),
+        Some("conversation") | None => ok(json!({"type": "list", "data": []})),
         Some(_) => Err(Refused::invalid("model must be contact, company or conversation")),
     }
 }

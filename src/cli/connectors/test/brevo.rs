@@ -52,7 +52,7 @@ pub(super) async fn checks(deployment: &Deployment) -> Result<Vec<Check>, Failur
     Ok(checks)
 }
 
-fn client(config: &Config) -> Result<BrevoClient, Failure> {
+pub(in crate::cli) fn client(config: &Config) -> Result<BrevoClient, Failure> {
     let settings = BrevoSettings {
         base_url: config.brevo.base_url.clone(),
         api_key: config.brevo.api_key.clone().unwrap_or_default(),
@@ -78,7 +78,7 @@ fn list(name: &str, id: i64, lists: &[List]) -> Check {
     Check::new(&line, outcome)
 }
 
-fn trouble(error: &BrevoError) -> Trouble {
+pub(in crate::cli) fn trouble(error: &BrevoError) -> Trouble {
     match error {
         BrevoError::Unauthorized { ip_blocked: true } => Trouble::new(
             "Brevo does not know this machine's IP address",

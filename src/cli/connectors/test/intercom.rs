@@ -17,7 +17,7 @@ const CONVERSATIONS: &str = "Conversations readable";
 const COMPANIES: &str = "Companies readable";
 const WEBHOOKS: &str = "Webhooks registered";
 /// The scope for contacts and companies, as the Developer Hub names it (facts: Intercom section 2).
-const PEOPLE_SCOPE: &str = "Read and list users and companies";
+pub(in crate::cli) const PEOPLE_SCOPE: &str = "Read and list users and companies";
 const CONVERSATIONS_SCOPE: &str = "Read conversations";
 /// More syncs than any store remembers usefully.
 const ALL_SYNCS: usize = 10_000;
@@ -55,7 +55,7 @@ pub(super) async fn checks(deployment: &Deployment) -> Result<Vec<Check>, Failur
     Ok(checks)
 }
 
-fn client(config: &Config) -> Result<IntercomClient, Failure> {
+pub(in crate::cli) fn client(config: &Config) -> Result<IntercomClient, Failure> {
     let intercom = &config.intercom;
     let token = intercom.access_token.clone().unwrap_or_default();
     let settings = IntercomSettings {
@@ -97,7 +97,7 @@ fn word(region: Region) -> &'static str {
 }
 
 /// Why a read failed and what to do. `scope` is what the Developer Hub calls the permission.
-fn trouble(error: &IntercomError, config: &Config, scope: &str) -> Trouble {
+pub(in crate::cli) fn trouble(error: &IntercomError, config: &Config, scope: &str) -> Trouble {
     let tick = format!("tick `{scope}` in the Developer Hub, your app, Authentication");
     match error {
         IntercomError::Unauthorized { code } => Trouble::new(

@@ -1,0 +1,93 @@
+//! What fields and custom attributes a workspace has.
+
+use serde_json::Value;
+
+use super::client::{IntercomClient, malformed};
+use super::error::IntercomError;
+use crate::http::Lane;
+
+/// Records that have attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributeModel {
+    /// Users and leads.
+    Contact,
+    /// Companies.
+    Company,
+}
+
+/// A field or custom attribute of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataAttribute {
+    /// Its name: of a custom attribute without what it stands below.
+    pub name: String,
+    /// Whether it stands below `custom_attributes`.
+    pub is_custom: bool,
+    /// Its type in Intercom's words, such as `string` or `date`.
+    pub data_type: String,
+}
+
+impl DataAttribute {
+    /// Reads one of a list; `None` for one without a name.
+    fn parse(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        let is_custom = value.get("custom").and_then(Value::as_bool).unwrap_or(false);
+        let name = match is_custom {
+            true => text("name")?,
+            // `location.city` is below the field `location`.
+            false => text("full_name").or(text("name"))?.trim_start_matches("company."),
+        };
+        let name = if is_custom { name } else { name.split('.').next().unwrap_or(name) };
+        let data_type = text("data_type").unwrap_or_default().to_owned();
+        Some(Self { name: name.to_owned(), is_custom, data_type })
+    }
+}
+
+impl IntercomClient {
+    /// The fields and custom attributes that records of a kind have. One call.
+    ///
+    /// # Errors
+    ///
+    /// See [`IntercomError`].
+    pub async fn data_attributes(
+        &self,
+        lane: Lane,
+        model: AttributeModel,
+    ) -> Result<Vec<DataAttribute>, IntercomError> {
+        const ROUTE: &str = "/data_attributes";
+        let model = match model {
+            AttributeModel::Contact => "contact",
+            AttributeModel::Company => "company",
+        };
+        let query = [("model", model.to_owned())];
+        let answer = self.get(lane, &["data_attributes"], &query, ROUTE).await?;
+        let list = answer.value.get("data").and_then(Value::as_array);
+        let list = list.ok_or(malformed(ROUTE, "it has no list `data`"))?;
+        Ok(list.iter().filter_map(DataAttribute::parse).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_records_use() {
+        fn case(value: Value, expected: Option<(&str, bool)>) {
+            let found = DataAttribute::parse(&value);
+            assert_eq!(found.as_ref().map(|a| (a.name.as_str(), a.is_custom)), expected, "{value}");
+        }
+        case(
+            json!({"name": "plan.tier", "full_name": "custom_attributes.plan.tier", "custom": true}),
+            Some(("plan.tier", true)),
+        );
+        case(
+            json!({"name": "city", "full_name": "location.city", "custom": false}),
+            Some(("location", false)),
+        );
+        case(json!({"name": "name", "full_name": "company.name"}), Some(("name", false)));
+        case(json!({"full_name": "email"}), Some(("email", false)));
+        case(json!({"custom": true}), None);
+    }
+}
