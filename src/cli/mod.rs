@@ -130,7 +130,7 @@ async fn dispatch(Cli { config, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(&args, config).await,
         Command::Sandbox(args) => sandbox::run(args, &config).await,
         Command::Connectors(command) => connectors::run(command, &config).await,
-        Command::Scripts(command) => scripts::run(&command, &config).await,
+        Command::Scripts(command) => scripts::run(command, &config).await,
         Command::DeadLetters(command) => dead_letters::run(command, &config).await,
         Command::Completions(args) => completions::run(&args),
     }

@@ -263,7 +263,7 @@ fn library(script: &AST) -> String {
         let parameters: Vec<_> = function.params.iter().map(|name| format!("{name}: ?")).collect();
         text += &format!("fn {}({}) -> ?;\n\n", function.name, parameters.join(", "));
     }
-    for (name, _) in check::constants(script) {
+    for name in check::constants(script) {
         text += &format!("const {name}: ?;\n\n");
     }
     format!("{}\n", text.trim_end())

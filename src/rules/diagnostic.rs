@@ -3,6 +3,9 @@
 use std::fmt;
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::code::Code;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -12,6 +15,8 @@ pub enum Severity {
     Error,
     /// The rule set works, though perhaps not as meant.
     Warning,
+    /// Nothing is known to be wrong: a question that only the accounts can answer.
+    Note,
 }
 
 impl fmt::Display for Severity {
@@ -19,6 +24,7 @@ impl fmt::Display for Severity {
         f.write_str(match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         })
     }
 }
@@ -28,6 +34,8 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// How much it matters.
     pub severity: Severity,
+    /// What kind of finding it is.
+    pub code: Code,
     /// What is wrong, in one line.
     pub message: String,
     /// The file as it is shown to people, such as `scripts/mapping.rhai`; the folder, where it is
@@ -50,6 +58,7 @@ impl Diagnostic {
     pub fn error(message: impl Into<String>, file: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            code: Code::Other,
             message: message.into(),
             file: file.into(),
             line: 0,
@@ -63,6 +72,20 @@ impl Diagnostic {
     /// A warning about a whole file or folder.
     pub fn warning(message: impl Into<String>, file: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message, file) }
+    }
+
+    /// The same, as a finding of a kind.
+    #[must_use]
+    pub fn coded(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same, mattering as much as said.
+    #[must_use]
+    pub fn graded(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
     }
 
     /// The same, at a place in the text of its file.
@@ -101,12 +124,11 @@ impl Diagnostic {
         if let Some(line) = &self.source_line {
             let number = self.line.to_string();
             let margin = " ".repeat(number.len());
-            let indent: String = line
-                .chars()
-                .take(self.column.saturating_sub(1) as usize)
-                .map(|c| if c == '\t' { '\t' } else { ' ' })
-                .collect();
-            let caret = "^".repeat(self.span_length.unwrap_or(1).max(1) as usize);
+            let before = self.column.saturating_sub(1) as usize;
+            let length = self.span_length.unwrap_or(1).max(1) as usize;
+            let indent: String = line.chars().take(before).map(blank).collect();
+            let marked: String = line.chars().skip(before).take(length).collect();
+            let caret = "^".repeat(marked.width().max(1));
             text.push_str(&format!(
                 "\n {margin} |\n {number} | {}\n {margin} | {indent}{caret}",
                 line.trim_end()
@@ -126,11 +148,46 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The length of the word that begins at a column; `None` where none does.
+/// What is as wide as a character on a terminal, and invisible.
+fn blank(letter: char) -> String {
+    if letter == '\t' { "\t".to_owned() } else { " ".repeat(letter.width().unwrap_or(0)) }
+}
+
+/// The length of the word, text or operator that begins at a column; `None` where none does.
 fn word_length(line: &str, column: u32) -> Option<u32> {
     let start = column.checked_sub(1)? as usize;
-    let length = line.chars().skip(start).take_while(|c| c.is_alphanumeric() || *c == '_').count();
+    let mut rest = line.chars().skip(start);
+    let first = rest.clone().next()?;
+    let length = match first {
+        '"' | '`' | '\'' => 1 + quoted_length(rest.skip(1), first)?,
+        _ if is_word(first) => rest.take_while(|c| is_word(*c)).count(),
+        _ if is_operator(first) => rest.take_while(|c| is_operator(*c)).count(),
+        '(' if rest.nth(1) == Some(')') => 2,
+        _ => 0,
+    };
     u32::try_from(length).ok().filter(|length| *length > 0)
+}
+
+/// The length of a text on one line with its closing quote.
+fn quoted_length(text: impl Iterator<Item = char>, quote: char) -> Option<usize> {
+    let mut is_escaped = false;
+    for (before, letter) in text.enumerate() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            _ if letter == quote => return Some(before + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+fn is_operator(letter: char) -> bool {
+    "=!<>&|+-*/%?:.^~".contains(letter)
 }
 
 /// The nearest of some names, if one is near enough to be meant.
@@ -168,6 +225,19 @@ error: there is no function `split_nam`
    |                       ^^^^^^^^^
  help: did you mean `split_name`?";
         assert_eq!(found.render(), expected);
+    }
+
+    #[test]
+    fn carets_stand_under_wide_letters_tabs_and_texts() {
+        fn case(line: &str, column: u32, expected: &str) {
+            let shown = Diagnostic::error("x", "a.rhai").at(line, 1, column).render();
+            assert_eq!(shown.lines().last(), Some(expected), "{shown}");
+        }
+        case("\tlet x = 1;", 6, "   | \t    ^");
+        case("f(\"東京\", nme)", 9, "   |           ^^^".trim_end());
+        case("f(\"東京\", 1)", 3, "   |   ^^^^^^");
+        case("e\u{301}(x)", 4, "   |   ^");
+        case("a === b", 3, "   |   ^^^");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::code::Code;
 use super::diagnostic::Diagnostic;
 use super::ruleset::{RuleEnvironment, SourceFile};
 use crate::model::{Digest, RuleSetVersion};
@@ -133,7 +134,8 @@ pub(crate) fn read_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>>
     let root = root_of(dir);
     if !dir.is_dir() {
         let problem =
-            Diagnostic::error(format!("there is no folder `{}`", dir.display()), root.as_str());
+            Diagnostic::error(format!("there is no folder `{}`", dir.display()), root.as_str())
+                .coded(Code::Unreadable);
         return Err(vec![problem.with_help("`tajo init` writes one, or set `scripts.dir`")]);
     }
     let mut reading = Reading::default();
@@ -144,7 +146,8 @@ pub(crate) fn read_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>>
         }
         let shown = if folder.is_empty() { root.clone() } else { format!("{root}/{folder}") };
         if let Err(error) = reading.folder(&path, &shown, extension) {
-            reading.problems.push(Diagnostic::error(format!("cannot be read: {error}"), shown));
+            let problem = Diagnostic::error(format!("cannot be read: {error}"), shown);
+            reading.problems.push(problem.coded(Code::Unreadable));
         }
         if reading.is_too_much() {
             break;
@@ -156,7 +159,8 @@ pub(crate) fn read_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>>
         let problem = Diagnostic::error(
             format!("a rule set has at most {FILES} files and {mib} MiB together"),
             root,
-        );
+        )
+        .coded(Code::Unreadable);
         problems.push(problem.with_help("move what is no part of the rules out of the folder"));
     }
     if !problems.is_empty() {
@@ -203,7 +207,8 @@ impl Reading {
                     self.files.push(SourceFile { path: shown, text });
                 }
                 Err((message, help)) => {
-                    self.problems.push(Diagnostic::error(message, shown).with_help(help));
+                    let problem = Diagnostic::error(message, shown).coded(Code::Unreadable);
+                    self.problems.push(problem.with_help(help));
                 }
             }
             if self.is_too_much() {

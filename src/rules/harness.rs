@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::calls::{CallScope, Functions, check_calls};
 use super::check;
+use super::code::Code;
 use super::diagnostic::Diagnostic;
 use super::error::{ScriptError, refuse};
 use super::evaluation::Evaluation;
@@ -113,6 +114,7 @@ fn run_file(
             Err(failure) => Some(failure),
             Ok(()) if asserted.load(Ordering::Relaxed) == 0 => Some(
                 Diagnostic::error(format!("`{name}` asserts nothing"), &file.path)
+                    .coded(Code::TestFailed)
                     .at(&file.text, line, column)
                     .with_help("call `assert` or `assert_eq`"),
             ),
@@ -141,7 +143,8 @@ fn run_test(
     let shown = place.as_ref().and_then(|p| rules.files().iter().find(|f| f.path == *p.file));
     let shown = shown.unwrap_or(file);
     let (line, column) = place.map_or((0, 0), |place| (place.line, place.column));
-    Err(Diagnostic::error(error.message, &shown.path).at(&shown.text, line, column))
+    let failure = Diagnostic::error(error.message, &shown.path).coded(Code::TestFailed);
+    Err(failure.at(&shown.text, line, column))
 }
 
 fn compile(engine: &Engine, rules: &RuleSet, file: &SourceFile) -> Result<AST, Vec<Diagnostic>> {
@@ -173,6 +176,11 @@ fn compile(engine: &Engine, rules: &RuleSet, file: &SourceFile) -> Result<AST, V
     let scope = CallScope { visible: &visible, own: None, libraries: &libraries };
     let problems = check_calls(file, &script, &scope);
     if problems.is_empty() { Ok(script) } else { Err(problems) }
+}
+
+/// An engine with the functions of tests, to look tests over without running one.
+pub(crate) fn engine_to_check(rules: &RuleSet, dir: &Path) -> Engine {
+    engine(rules, dir, &Arc::new(AtomicUsize::new(0)))
 }
 
 /// An engine with the scripts of a set and the functions of tests.

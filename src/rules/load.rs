@@ -7,7 +7,8 @@ use rhai::{AST, Engine, Module, OptimizationLevel, Shared};
 use serde_json::json;
 
 use super::check;
-use super::diagnostic::Diagnostic;
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Severity};
 use super::error::ScriptError;
 use super::files::Role;
 use super::functions::{KnownFunctions, is_one_for_all};
@@ -26,6 +27,46 @@ pub(crate) struct Parsed<'a> {
     pub(crate) role: Role<'a>,
     /// The syntax tree, not optimised, so that nothing is missing from it.
     pub(crate) ast: AST,
+}
+
+/// All scripts of a set, tests among them, as far as they parse.
+#[derive(Debug)]
+pub(crate) struct Parsing<'a> {
+    /// Those that parse.
+    pub(crate) parsed: Vec<Parsed<'a>>,
+    /// Those that do not, and why.
+    pub(crate) broken: Vec<(&'a SourceFile, Diagnostic)>,
+}
+
+impl<'a> Parsing<'a> {
+    /// Parses all scripts. One that does not parse hides nothing in the others.
+    pub(crate) fn of(engine: &mut Engine, files: &'a [SourceFile]) -> Self {
+        engine.set_optimization_level(OptimizationLevel::None);
+        let mut parsing = Self { parsed: Vec::new(), broken: Vec::new() };
+        for file in files {
+            let role = file.role();
+            if !matches!(role, Role::Script | Role::Library(_) | Role::Test) {
+                continue;
+            }
+            match engine.compile(&file.text) {
+                Ok(mut ast) => {
+                    ast.set_source(file.path.as_str());
+                    parsing.parsed.push(Parsed { file, role, ast });
+                }
+                Err(error) => {
+                    parsing.broken.push((file, check::syntax_error(file, &error, &[])));
+                }
+            }
+        }
+        engine.set_optimization_level(OptimizationLevel::Simple);
+        parsing
+    }
+
+    /// Rules that do not parse.
+    pub(crate) fn broken_rules(&self) -> Vec<&'a SourceFile> {
+        let files = self.broken.iter().map(|(file, _)| *file);
+        files.filter(|file| file.role() != Role::Test).collect()
+    }
 }
 
 /// What compiling made of the files.
@@ -83,8 +124,16 @@ pub(crate) fn compile(
     let data = Arc::new(host_data(files, environment, &mut problems));
     let mut engine = sandbox::engine(&environment.limits, &data);
 
-    let parsed = parse(&mut engine, files, &mut problems);
-    problems.extend(check::check(&engine, &parsed, environment, &data));
+    let parsing = Parsing::of(&mut engine, files);
+    // What is wrong with tests is said when they are run.
+    let is_rule = |problem: &Diagnostic| {
+        !files.iter().any(|file| file.path == problem.file && file.role() == Role::Test)
+    };
+    problems.extend(parsing.broken.iter().map(|(_, problem)| problem.clone()).filter(is_rule));
+    let found = check::check(&engine, None, &parsing, environment, &data);
+    problems.extend(found.into_iter().filter(|p| is_rule(p) && p.severity != Severity::Note));
+    let parsed: Vec<Parsed<'_>> =
+        parsing.parsed.into_iter().filter(|script| script.role != Role::Test).collect();
     let mut constants = Constants::new(json!(environment.lists), json!(environment.settings));
     if !problems.iter().any(Diagnostic::is_error) {
         run_top_levels(&engine, &parsed, environment.limits.time, &mut constants, &mut problems);
@@ -93,7 +142,7 @@ pub(crate) fn compile(
         true => None,
         false => resolve(&mut engine, &parsed, constants, &mut problems),
     };
-    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    order(&mut problems);
     match parts {
         Some((scripts, parts)) if !problems.iter().any(Diagnostic::is_error) => {
             let is_kept = is_one_for_all(parsed.iter().map(|script| &script.ast));
@@ -106,7 +155,9 @@ pub(crate) fn compile(
     }
 }
 
-fn host_data(
+/// What host functions know of folder and configuration; what is wrong with these goes to
+/// `problems`.
+pub(crate) fn host_data(
     files: &[SourceFile],
     environment: &RuleEnvironment,
     problems: &mut Vec<Diagnostic>,
@@ -122,6 +173,7 @@ fn host_data(
             }
             Err((line, message)) => problems.push(
                 Diagnostic::error(format!("not a table: {message}"), &file.path)
+                    .coded(Code::InvalidTable)
                     .at(&file.text, line, 1),
             ),
         }
@@ -130,10 +182,10 @@ fn host_data(
     for (source, target) in &environment.field_mapping {
         match FieldMapping::new(source, target) {
             Ok(mapping) => field_mapping.push(mapping),
-            Err(message) => problems.push(Diagnostic::error(
-                format!("field_mapping: `{source}`: {message}"),
-                "configuration",
-            )),
+            Err(message) => problems.push(
+                Diagnostic::error(format!("field_mapping: `{source}`: {message}"), "configuration")
+                    .coded(Code::Configuration),
+            ),
         }
     }
     let region = environment.phone_region.as_deref().filter(|region| !region.trim().is_empty());
@@ -143,6 +195,7 @@ fn host_data(
             let message = format!("phone_region: `{region}` is not a region");
             problems.push(
                 Diagnostic::error(message, "configuration")
+                    .coded(Code::Configuration)
                     .with_help("write two letters such as TH"),
             );
         }
@@ -151,28 +204,13 @@ fn host_data(
     HostData { tables, field_mapping, region }
 }
 
-fn parse<'a>(
-    engine: &mut Engine,
-    files: &'a [SourceFile],
-    problems: &mut Vec<Diagnostic>,
-) -> Vec<Parsed<'a>> {
-    engine.set_optimization_level(OptimizationLevel::None);
-    let mut parsed = Vec::new();
-    for file in files {
-        let role = file.role();
-        if !matches!(role, Role::Script | Role::Library(_)) {
-            continue;
-        }
-        match engine.compile(&file.text) {
-            Ok(mut ast) => {
-                ast.set_source(file.path.as_str());
-                parsed.push(Parsed { file, role, ast });
-            }
-            Err(error) => problems.push(check::syntax_error(file, &error, &[])),
-        }
-    }
-    engine.set_optimization_level(OptimizationLevel::Simple);
-    parsed
+/// Sorts findings by their places, and leaves out what is said twice.
+pub(crate) fn order(problems: &mut Vec<Diagnostic>) {
+    problems.sort_by(|a, b| {
+        let key = |p: &Diagnostic| (p.line, p.column, p.severity, p.code);
+        a.file.cmp(&b.file).then(key(a).cmp(&key(b))).then_with(|| a.message.cmp(&b.message))
+    });
+    problems.dedup();
 }
 
 /// Runs top levels until each has run or none can: a constant may use one of a later file.
@@ -212,7 +250,9 @@ fn run_top_levels(
 /// A script's error as a diagnostic in its file.
 pub(crate) fn at_origin(error: &ScriptError, file: &SourceFile) -> Diagnostic {
     let (line, column) = error.origin.as_ref().map_or((0, 0), |o| (o.line, o.column));
-    Diagnostic::error(error.message.as_str(), &file.path).at(&file.text, line, column)
+    Diagnostic::error(error.message.as_str(), &file.path)
+        .coded(Code::TopLevelFailed)
+        .at(&file.text, line, column)
 }
 
 /// Compiles once more, now that the names of all constants and modules are known.
@@ -268,7 +308,7 @@ fn resolve(
 
 /// Makes a library's own constants readable as `library::NAME`, too.
 fn export_constants(module: &mut Module, script: &Parsed<'_>, constants: &Constants) {
-    for (name, _) in check::constants(&script.ast) {
+    for name in check::constants(&script.ast) {
         if let Some(value) = constants.scope().get(&name) {
             module.set_var(name, value.clone());
         }

@@ -11,6 +11,7 @@ mod author;
 mod blame;
 mod calls;
 mod check;
+mod code;
 mod decide;
 mod definitions;
 mod diagnostic;
@@ -42,6 +43,10 @@ mod watch;
 mod written;
 
 pub use author::process_user;
+pub use check::{
+    BrevoNames, Checked, IntercomNames, LiveNames, RecordNames, check_files, check_folder,
+};
+pub use code::Code;
 pub use definitions::{AccountNames, DefinitionFile, definitions, is_definition_file};
 pub use diagnostic::{Diagnostic, Severity};
 pub use error::{Limit, ScriptError, ScriptErrorKind};

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rhai::AST;
 use serde_json::Value;
 
+use super::code::Code;
 use super::diagnostic::Diagnostic;
 use super::files::{self, Role};
 use super::handlers::HANDLERS;
@@ -83,6 +84,7 @@ impl RuleSet {
             let folder = files.first().and_then(|file| file.path.split('/').next());
             compiled.warnings.push(
                 Diagnostic::warning("no script has a handler", folder.unwrap_or("scripts"))
+                    .coded(Code::NoHandler)
                     .with_help("define `fn map_contact(contact, brevo)`, or run `tajo init`"),
             );
         }

@@ -206,20 +206,20 @@ fn what_cannot_be_done_is_an_error_at_its_line() {
         "`X` cannot be inf: numbers must be finite: scripts/mapping.rhai:2:6",
     );
     case(
-        "brevo[\"emial\"] = 1;",
-        "a decision has no `emial`; did you mean `email`?: scripts/mapping.rhai:2:6",
+        "let f = \"emial\"; brevo[f] = 1;",
+        "a decision has no `emial`; did you mean `email`?: scripts/mapping.rhai:2:23",
     );
     case(
-        "brevo[\"first\"] = 1;",
-        "a decision has no `first`; attributes are written in upper case: `FIRST`: scripts/mapping.rhai:2:6",
+        "let f = \"first\"; brevo[f] = 1;",
+        "a decision has no `first`; attributes are written in upper case: `FIRST`: scripts/mapping.rhai:2:23",
     );
     case(
-        "contact.email = \"x\";",
-        "a record is read-only: `email` cannot be written: scripts/mapping.rhai:2:8",
+        "let c = [contact][0]; c.email = \"x\";",
+        "a record is read-only: `email` cannot be written: scripts/mapping.rhai:2:24",
     );
     case(
-        "contact.custom_attributes.x = 1;",
-        "a record is read-only: `x` cannot be written: scripts/mapping.rhai:2:26",
+        "let c = [contact][0]; c.custom_attributes.x = 1;",
+        "a record is read-only: `x` cannot be written: scripts/mapping.rhai:2:42",
     );
     case(
         "brevo.track(\"\", #{});",
@@ -230,7 +230,10 @@ fn what_cannot_be_done_is_an_error_at_its_line() {
         "`add_to_list` takes the number or name of a list, not (): scripts/mapping.rhai:2:7",
     );
     case("throw \"no\";", "no: scripts/mapping.rhai:2:1");
-    case("sleep(1);", "`sleep` is not available: a rule does not wait: scripts/mapping.rhai:2:1");
+    case(
+        "let f = Fn(\"sleep\"); f.call(1);",
+        "`sleep` is not available: a rule does not wait: scripts/mapping.rhai:2:24",
+    );
     case("lower(5);", "`lower` takes text, not a whole number: scripts/mapping.rhai:2:1");
     case(
         "brevo.X = contact.company;",
@@ -249,8 +252,8 @@ fn what_cannot_be_done_is_an_error_at_its_line() {
         "true or false is needed here, not (): scripts/mapping.rhai:2:11",
     );
     case(
-        "brevo.unsubscribe(\"fax\");",
-        "`unsubscribe` knows the channels \"email\" and \"sms\", not \"fax\": scripts/mapping.rhai:2:7",
+        "let c = \"fax\"; brevo.unsubscribe(c);",
+        "`unsubscribe` knows the channels \"email\" and \"sms\", not \"fax\": scripts/mapping.rhai:2:22",
     );
 }
 
@@ -405,7 +408,7 @@ fn what_is_wrong_is_found_at_load_with_its_place() {
     let one = |text: &'static str| [("scripts/a.rhai", text)];
     case(
         &one("fn map_contact(contact, brevo) {"),
-        "error: expecting '}' to terminate this block / --> scripts/a.rhai:1:33",
+        "error: the script ends too early / --> scripts/a.rhai:1:33 / help: is a `}` or a `)` missing?",
     );
     case(
         &one("fn map_contacts(contact, brevo) { }"),
@@ -413,7 +416,7 @@ fn what_is_wrong_is_found_at_load_with_its_place() {
     );
     case(
         &one("fn map_contact(contact) { }"),
-        "error: `map_contact` takes (contact, brevo) / --> scripts/a.rhai:1:4",
+        "error: `map_contact` takes (contact, brevo) / --> scripts/a.rhai:1:4 / help: write `fn map_contact(contact, brevo)`",
     );
     case(
         &one("fn map_contact(a, b) { split_nam(a.name); }"),
@@ -425,11 +428,11 @@ fn what_is_wrong_is_found_at_load_with_its_place() {
     );
     case(
         &one("fn map_contact(a, b) { older_than(a.x); }"),
-        "error: `older_than` takes 2 arguments, not 1 / --> scripts/a.rhai:1:24",
+        "error: `older_than` takes 2 arguments, not 1 / --> scripts/a.rhai:1:24 / help: write `older_than(_, _)`",
     );
     case(
         &one("fn map_contact(a, b) { b.add_to_list(); }"),
-        "error: `add_to_list` takes 1 argument, not 0 / --> scripts/a.rhai:1:26",
+        "error: `add_to_list` takes 1 argument, not 0 / --> scripts/a.rhai:1:26 / help: write `.add_to_list(_)`",
     );
     case(
         &one("fn lower(x) { x }"),
@@ -437,51 +440,52 @@ fn what_is_wrong_is_found_at_load_with_its_place() {
     );
     case(
         &one("let x = 1;"),
-        "error: the top level may only define: use `const` instead of `let` / --> scripts/a.rhai:1:1",
+        "error: the top level may only define: a variable would not be seen by functions / --> scripts/a.rhai:1:1 / help: write `const` instead of `let`, or put it into a function",
     );
     case(
         &one("log(\"x\");"),
-        "error: the top level may only define constants and functions / --> scripts/a.rhai:1:1",
+        "error: the top level may only define: nothing is called here for each record / --> scripts/a.rhai:1:1 / help: put it into a function: `fn map_contact(contact, brevo) { … }`",
     );
     case(
         &one("fn f() { import \"x\" as y; }"),
-        "error: `import` is not available / --> scripts/a.rhai:1:10 / help: a file `lib/names.rhai` is the module `names` in every script",
+        "warning: `f` is never called / --> scripts/a.rhai:1:4 / help: call it, remove it, or begin its name with `_`\n\
+         error: `import` is not available / --> scripts/a.rhai:1:10 / help: a file `lib/x.rhai` is the module `x` in every script: write `x::…` without an import",
     );
     case(
         &one("fn f() { eval(\"1\") }"),
-        "error: `eval` is not available / --> scripts/a.rhai:1:10",
+        "error: `eval` is not available / --> scripts/a.rhai:1:10 / help: choose with `switch name { \"a\" => f(x), _ => g(x) }`, or keep functions in a map: `#{ a: Fn(\"f\") }`",
     );
     case(
-        &one("fn f() { names::x() }"),
-        "error: there is no module `names` / --> scripts/a.rhai:1:17 / help: modules are the files of `lib`: `lib/names.rhai`",
+        &one("fn _f() { names::x() }"),
+        "error: there is no module `names` / --> scripts/a.rhai:1:11 / help: modules are the files of `lib`: `lib/names.rhai`",
     );
     case(
-        &one("const LIMIT = 1; fn f() { LIMTI }"),
-        "error: there is no variable `LIMTI` / --> scripts/a.rhai:1:27 / help: did you mean `LIMIT`?",
+        &one("const _LIMIT = 1; fn _f() { _LIMTI }"),
+        "error: there is no variable `_LIMTI` / --> scripts/a.rhai:1:29 / help: did you mean `_LIMIT`?",
     );
     case(
-        &one("fn f() { lists.leds }"),
-        "error: `lists` has no `leds` / --> scripts/a.rhai:1:16 / help: did you mean `leads`?",
+        &one("fn _f() { lists.leds }"),
+        "error: `lists` has no `leds` / --> scripts/a.rhai:1:17 / help: did you mean `leads`?",
     );
     case(
         &one("fn map_contact(a, b) { b.emial = 1; a.b.emial }"),
-        "error: a decision has no `emial`; did you mean `email`? / --> scripts/a.rhai:1:26",
+        "error: a decision has no `emial` / --> scripts/a.rhai:1:26 / help: did you mean `email`?",
     );
     case(
-        &one("fn f() { table(\"x.csv\") }"),
-        "error: there is no table `x.csv` / --> scripts/a.rhai:1:10 / help: tables are the files of the folder `tables`",
+        &one("fn _f() { table(\"x.csv\") }"),
+        "error: there is no table `x.csv` / --> scripts/a.rhai:1:17 / help: tables are the files of the folder `tables`",
     );
     case(
-        &one("const A = 1 + ();"),
-        "error: `+` does not work on a whole number and () / --> scripts/a.rhai:1:13",
+        &one("const _A = 1 + ();"),
+        "error: `+` does not work on a whole number and () / --> scripts/a.rhai:1:14",
     );
     case(
         &[
-            ("scripts/a.rhai", "const A = 1; fn f() { }"),
-            ("scripts/b.rhai", "const A = 2; fn f() { }"),
+            ("scripts/a.rhai", "const _A = 1; fn _f() { }"),
+            ("scripts/b.rhai", "const _A = 2; fn _f() { }"),
         ],
-        "error: the constant `A` is defined twice / --> scripts/b.rhai:1:1 / help: it is defined in scripts/a.rhai, too\n\
-         error: the function `f` is defined twice / --> scripts/b.rhai:1:17 / help: it is defined in scripts/a.rhai, too",
+        "error: the constant `_A` is defined twice / --> scripts/b.rhai:1:7 / help: it is defined in scripts/a.rhai:1:7, too\n\
+         error: the function `_f` is defined twice / --> scripts/b.rhai:1:18 / help: it is defined in scripts/a.rhai:1:18, too: keep one",
     );
 }
 

@@ -7,6 +7,7 @@
     reason = "a test that fails panics"
 )]
 
+mod check;
 mod consent;
 mod cost;
 mod crash;

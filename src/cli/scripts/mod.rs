@@ -3,6 +3,7 @@
 mod check;
 mod definitions;
 mod history;
+mod live;
 mod restore;
 mod rollback;
 
@@ -27,11 +28,11 @@ pub(super) enum Command {
 }
 
 /// Runs the command.
-pub(super) async fn run(command: &Command, config: &Path) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: Command, config: &Path) -> Result<ExitCode, Failure> {
     match command {
-        Command::Check(args) => check::run(args, config),
-        Command::History(args) => history::run(args, config).await,
-        Command::Rollback(args) => rollback::run(args, config).await,
-        Command::Definitions(args) => definitions::run(args, config),
+        Command::Check(args) => check::run(&args, config).await,
+        Command::History(args) => history::run(&args, config).await,
+        Command::Rollback(args) => rollback::run(&args, config).await,
+        Command::Definitions(args) => definitions::run(&args, config),
     }
 }

@@ -26,6 +26,7 @@ use rhai::{Engine, EvalAltResult};
 pub(crate) use field_mapping::FieldMapping;
 pub(crate) use phone::{Region, parse_region};
 pub(crate) use table::{Tables, parse_table};
+pub(crate) use time::parse_duration;
 
 use super::reference::{Group, Kind};
 

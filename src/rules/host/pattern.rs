@@ -70,10 +70,7 @@ pub(super) const DOCS: [FunctionDoc; 3] = [
             gives("matches(\"+66812345678\", `^\\+66`)", "true"),
             gives("matches(\"Example GmbH\", \"(?i)gmbh$\")", "true"),
             gives("matches((), \".*\")", "false"),
-            fails(
-                "matches(\"x\", \"(\")",
-                "`matches`: `(` is not a regular expression: unclosed group",
-            ),
+            fails("matches(\"x\", \"(\")", "`(` is not a regular expression"),
             fails("matches(\"x\", ())", "`matches` takes a pattern as text, not ()"),
         ],
     },

@@ -47,10 +47,7 @@ pub(super) const DOCS: [FunctionDoc; 5] = [
             gives("date(\"2026-01-10T23:00:00+07:00\")", "\"2026-01-10\""),
             gives("date(\"soon\")", "null"),
             gives("date(())", "null"),
-            fails(
-                "date(1768086000, \"Bangkok\")",
-                "`date`: `Bangkok` is not a time zone; write one such as \"Asia/Bangkok\"",
-            ),
+            fails("date(1768086000, \"Bangkok\")", "`Bangkok` is not a time zone"),
             fails("date(true)", "`date` takes a time, not true or false"),
         ],
     },
@@ -94,10 +91,7 @@ pub(super) const DOCS: [FunctionDoc; 5] = [
             gives("older_than(contact.last_seen_at, \"30d\")", "false"),
             gives("older_than(contact.signed_up_at, \"12w\")", "true"),
             gives("older_than((), \"30d\")", "false"),
-            fails(
-                "older_than(contact.last_seen_at, \"a month\")",
-                "`older_than`: `a month` is not a duration; write one such as \"30d\", \"12h\" or \"15m\"",
-            ),
+            fails("older_than(contact.last_seen_at, \"a month\")", "`a month` is not a duration"),
         ],
     },
     FunctionDoc {
@@ -159,7 +153,7 @@ fn datetime(time: Timestamp) -> Option<String> {
 }
 
 /// Reads `30d`, `12h`, `15m`, `90s`, `2w` as seconds.
-pub(super) fn parse_duration(text: &str) -> Option<i64> {
+pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (count, unit) = text.split_at_checked(digits)?;

@@ -182,10 +182,7 @@ pub(crate) const CONTACT: Group = Group {
             examples: &[
                 decides("brevo.unsubscribe();", "d.unsubscribed", "true"),
                 decides("brevo.unsubscribe(\"sms\");", "d.sms_unsubscribed", "true"),
-                fails(
-                    "brevo.unsubscribe(\"fax\");",
-                    "`unsubscribe` knows the channels \"email\" and \"sms\", not \"fax\"",
-                ),
+                fails("brevo.unsubscribe(\"fax\");", "`fax` is not a channel"),
             ],
         },
         FunctionDoc {

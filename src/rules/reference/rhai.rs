@@ -30,13 +30,13 @@ pub(crate) const MISSING: [Missing; 8] = [
     Missing {
         what: "`export`",
         example: "export const LIMIT = 3;",
-        error: "`export` is not needed: constants and functions are seen as they are",
+        error: "`export` is not needed",
         instead: "nothing",
     },
     Missing {
         what: "variables of a top level",
         example: "let count = 0;",
-        error: "the top level may only define: use `const` instead of `let`",
+        error: "the top level may only define",
         instead: "`const`; nothing is kept from one record to the next",
     },
     Missing {
@@ -48,20 +48,20 @@ pub(crate) const MISSING: [Missing; 8] = [
     Missing {
         what: "closures that capture",
         example: "let least = 5; contact.tags.filter(|t| t.len() > least);",
-        error: "there is no variable `least`",
+        error: "`least` is not seen inside `|…| …`",
         instead: "`curry`: `let f = |least, t| t.len() > least;`, then `contact.tags.filter(f.curry(least))`; a constant; or a \
                   loop",
     },
     Missing {
         what: "`timestamp`, any clock",
         example: "timestamp();",
-        error: "there is no clock; compare with `older_than` or `within`",
+        error: "`timestamp` is not available: there is no clock",
         instead: "`older_than`, `within`, `days_between` of two fields",
     },
     Missing {
         what: "`sleep`",
         example: "sleep(1);",
-        error: "`sleep` is not available: a rule does not wait",
+        error: "`sleep` is not available",
         instead: "nothing",
     },
     Missing {
