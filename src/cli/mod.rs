@@ -7,6 +7,7 @@ mod api;
 mod completions;
 mod connectors;
 mod dead_letters;
+mod decision_view;
 pub mod demo;
 mod deployment;
 pub mod failure;

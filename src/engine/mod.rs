@@ -17,6 +17,7 @@ mod lock;
 mod locks;
 mod owner_file;
 mod pipeline;
+mod preview;
 mod read_back;
 mod resolve;
 mod rule_history;
@@ -36,6 +37,7 @@ pub use error::EngineError;
 pub use intake::HandInError;
 pub use lock::{EngineLock, Holder, LockError};
 pub use owner_file::load_or_make as load_or_make_secret;
+pub(crate) use preview::{existing_of, preview, subject_of};
 pub use rule_history::{
     RollbackError, RolledBack, VersionError, VersionView, find_version, roll_back_in, rule_history,
 };

@@ -12,6 +12,7 @@ mod decision;
 mod digest;
 mod emission;
 mod id;
+mod part;
 mod record;
 mod reverse_decision;
 mod rules_pin;
@@ -29,6 +30,7 @@ pub use emission::{DoubleOptIn, Emission, Fields, ObjectKey, TrackedEvent};
 pub use id::{
     Email, InvalidId, ListId, RecordId, RecordKey, RecordKind, RuleSetVersion, WorkspaceId,
 };
+pub use part::{Part, list_in_words};
 pub use record::{Freshness, Liveness, Record, Snapshot, Source, Version, email_of};
 pub use reverse_decision::{ContactRole, Message, ReverseDecision, TagIntent};
 pub use rules_pin::RulesPin;

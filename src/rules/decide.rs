@@ -199,7 +199,7 @@ impl RuleSet {
 
     /// Runs `merge_contact`, and runs it again as if its result had been written: a decision that
     /// would move with each derivation is an error at the line that moves it.
-    fn merge(
+    pub(super) fn merge(
         &self,
         existing: &Arc<Value>,
         mapped: ContactHandle,
@@ -242,7 +242,7 @@ impl RuleSet {
         self.0.handlers.contains_key(handler)
     }
 
-    fn call(
+    pub(super) fn call(
         &self,
         handler: &str,
         mut arguments: Vec<Dynamic>,
@@ -277,7 +277,7 @@ fn no_rule(handler: &str) -> Verdict {
     Verdict::Skip { reason: format!("no rule `{handler}`") }
 }
 
-fn no_tags() -> Dynamic {
+pub(super) fn no_tags() -> Dynamic {
     View::dynamic(Arc::new(Value::Array(Vec::new())))
 }
 

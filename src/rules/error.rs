@@ -139,17 +139,35 @@ pub(crate) fn line_column(position: Position) -> (u32, u32) {
 
 /// What a host function throws: told apart from what a script throws, and caught just the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal(String);
+pub(crate) struct Refusal {
+    message: String,
+    /// The error of the rules that a test ran.
+    cause: Option<ScriptError>,
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
+    }
+}
+
+/// The error in a test whose rules broke.
+pub(crate) fn broken(cause: ScriptError) -> Box<EvalAltResult> {
+    let refusal = Refusal { message: cause.to_string(), cause: Some(cause) };
+    Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(refusal), Position::NONE))
+}
+
+/// What broke in the rules, if that is what an error of a test is about.
+pub(crate) fn cause(error: &EvalAltResult) -> Option<ScriptError> {
+    match error {
+        EvalAltResult::ErrorRuntime(value, _) => value.read_lock::<Refusal>()?.cause.clone(),
+        _ => None,
     }
 }
 
 /// The error of a host function that will not do what it was asked.
 pub(crate) fn refuse(message: impl Into<String>) -> Box<EvalAltResult> {
-    let refusal = Dynamic::from(Refusal(message.into()));
+    let refusal = Dynamic::from(Refusal { message: message.into(), cause: None });
     Box::new(EvalAltResult::ErrorRuntime(refusal, Position::NONE))
 }
 

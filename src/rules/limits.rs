@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use rhai::Engine;
 
+use super::usage;
+
 /// How many operations pass between two looks at the clock; more often costs, less often is late.
 const OPERATIONS_PER_LOOK: u64 = 256;
 
@@ -88,6 +90,7 @@ impl Limits {
         }
         // The memory counter belongs here as well: whatever is asked every few operations.
         engine.on_progress(|operations| {
+            usage::count();
             (operations % OPERATIONS_PER_LOOK == 0 && Deadline::has_passed())
                 .then(|| TIME_TOKEN.into())
         });

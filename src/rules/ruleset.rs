@@ -129,6 +129,11 @@ impl RuleSet {
         &self.0.files
     }
 
+    /// The names of lists that the configuration knows.
+    pub fn list_names(&self) -> &BTreeMap<String, i64> {
+        &self.0.lists
+    }
+
     /// What the set was compiled to, for the test runner.
     pub(crate) fn compiled(&self) -> &Compiled {
         &self.0.compiled

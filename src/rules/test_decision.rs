@@ -7,11 +7,12 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use serde_json::json;
 
 use super::error::refuse;
+use super::journal::Journal;
 use super::target::Target;
 use super::test_outcome;
 use super::view::View;
 use super::written::to_dynamic;
-use crate::model::{AttributeIntent, Decision, ListIntent, ListRef, Verdict};
+use crate::model::{AttributeIntent, Decision, ListIntent, ListRef, Part, Verdict, list_in_words};
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
@@ -22,9 +23,40 @@ pub(crate) struct TestDecision {
     pub(crate) decision: Arc<Decision>,
     /// Numbers of lists by name.
     pub(crate) lists: Arc<BTreeMap<String, i64>>,
+    /// What was decided, by which lines.
+    pub(crate) parts: Arc<[Part]>,
 }
 
 impl TestDecision {
+    /// What the rules decided; `lists` are numbers of lists by name.
+    pub(crate) fn new(decision: Decision, lists: Arc<BTreeMap<String, i64>>) -> Self {
+        Self { parts: decision.parts(&lists).into(), decision: Arc::new(decision), lists }
+    }
+
+    /// Notes which part of the decision a test looks at.
+    fn note(&self, name: &str, journal: &Journal) {
+        let (what, value) = match name {
+            "reason" => ("skipped", None),
+            "unsubscribed" => (name, Some("e-mail")),
+            "sms_unsubscribed" => ("unsubscribed", Some("SMS")),
+            "resubscribed" => ("resubscribe", None),
+            "events" => ("event", None),
+            "objects" => ("object", None),
+            "companies" => ("company", None),
+            "sms" => ("SMS", None),
+            "whatsapp" => ("WHATSAPP", None),
+            "flips_at" | "attributes" => return,
+            _ => (name, None),
+        };
+        journal.read(&self.parts, what, value.map(str::to_owned));
+    }
+
+    /// Notes that a test looks at a list.
+    fn note_list(&self, what: &str, list: &Dynamic, journal: &Journal) {
+        let list = list_in_words(&self.list(list), &self.lists);
+        journal.read(&self.parts, what, Some(list));
+    }
+
     fn field(&self, name: &str) -> Outcome<Dynamic> {
         let decision = &self.decision;
         let text =
@@ -84,33 +116,49 @@ impl TestDecision {
         set.collect::<Map>().into()
     }
 
-    fn has_list(&self, list: &Dynamic, intent: ListIntent) -> bool {
-        let list = match list.as_int() {
+    /// A list as the decision knows it.
+    fn list(&self, list: &Dynamic) -> ListRef {
+        match list.as_int() {
             Ok(id) => ListRef::Id(id),
             Err(_) => {
                 let name = list.to_string();
                 self.lists.get(&name).map_or(ListRef::Name(name), |id| ListRef::Id(*id))
             }
-        };
+        }
+    }
+
+    fn has_list(&self, list: &Dynamic, intent: ListIntent) -> bool {
+        let list = self.list(list);
         self.decision.lists.get(&list).is_some_and(|traced| traced.value == intent)
     }
 }
 
 /// Makes decisions readable in tests.
-pub(crate) fn register(engine: &mut Engine) {
-    test_outcome::register(engine);
+pub(crate) fn register(engine: &mut Engine, journal: &Journal) {
+    test_outcome::register(engine, journal);
     engine.register_type_with_name::<TestDecision>("decision");
-    engine.register_indexer_get(|d: &mut TestDecision, name: ImmutableString| d.field(&name));
-    engine.register_fn("on_list", |d: TestDecision, list: Dynamic| {
-        d.has_list(&list, ListIntent::Add)
+    let noted = journal.clone();
+    engine.register_indexer_get(move |d: &mut TestDecision, name: ImmutableString| {
+        d.note(&name, &noted);
+        d.field(&name)
     });
-    engine.register_fn("off_list", |d: TestDecision, list: Dynamic| {
-        d.has_list(&list, ListIntent::Remove)
-    });
-    engine.register_fn("keeps", |d: TestDecision, name: &str| {
+    for (name, what, intent) in
+        [("on_list", "on list", ListIntent::Add), ("off_list", "off list", ListIntent::Remove)]
+    {
+        let noted = journal.clone();
+        engine.register_fn(name, move |d: TestDecision, list: Dynamic| {
+            d.note_list(what, &list, &noted);
+            d.has_list(&list, intent)
+        });
+    }
+    let noted = journal.clone();
+    engine.register_fn("keeps", move |d: TestDecision, name: &str| {
+        noted.read(&d.parts, "keep", Some(name.to_owned()));
         name.parse().is_ok_and(|name| d.decision.keep.contains_key(&name))
     });
-    engine.register_fn("clears", |d: TestDecision, name: &str| {
+    let noted = journal.clone();
+    engine.register_fn("clears", move |d: TestDecision, name: &str| {
+        noted.read(&d.parts, name, None);
         let intent = name.parse().ok().and_then(|name| d.decision.attributes.get(&name).cloned());
         intent.is_some_and(|traced| traced.value == AttributeIntent::Clear)
     });

@@ -7,10 +7,11 @@ use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 use serde_json::{Map, Value, json};
 
 use super::error::refuse;
+use super::journal::Journal;
 use super::test_decision::TestDecision;
 use super::view::{View, to_json};
 use crate::model::{
-    AttributeIntent, CompanyDecision, Decision, Emission, Line, Message, ReverseDecision,
+    AttributeIntent, CompanyDecision, Decision, Emission, Line, Message, Part, ReverseDecision,
     TagIntent, Traced, TrackedEvent, Verdict,
 };
 
@@ -20,6 +21,8 @@ type Outcome<T> = Result<T, Box<EvalAltResult>>;
 #[derive(Debug, Clone)]
 pub(crate) struct TestOutcome {
     parts: Arc<Value>,
+    /// The same for people, with the lines that decided.
+    pub(crate) told: Arc<[Part]>,
     contacts: Arc<BTreeMap<String, TestDecision>>,
 }
 
@@ -34,7 +37,7 @@ impl TestOutcome {
         let mut parts = attributes.clone();
         parts.insert("attributes".to_owned(), attributes.into());
         parts.insert("deleted".to_owned(), (decision.verdict == Verdict::Delete).into());
-        Self::dynamic(parts, &decision.verdict, &decision.log, BTreeMap::new())
+        Self::dynamic(parts, decision.parts(), &decision.verdict, &decision.log, BTreeMap::new())
     }
 
     /// What a conversation or an event gives off: `events`, `objects`, `contact(id)`.
@@ -47,13 +50,10 @@ impl TestOutcome {
         parts.insert("objects".to_owned(), objects.into());
         let ids: Vec<&str> = emission.contacts.keys().map(|id| id.as_str()).collect();
         parts.insert("contacts".to_owned(), json!(ids));
-        let test = |decision: &Decision| TestDecision {
-            decision: Arc::new(decision.clone()),
-            lists: lists.clone(),
-        };
+        let test = |decision: &Decision| TestDecision::new(decision.clone(), lists.clone());
         let contacts = emission.contacts.iter();
         let contacts = contacts.map(|(id, decision)| (id.to_string(), test(decision))).collect();
-        Self::dynamic(parts, &emission.verdict, &emission.log, contacts)
+        Self::dynamic(parts, emission.parts(lists), &emission.verdict, &emission.log, contacts)
     }
 
     /// A decision for Intercom: its fields by their names, `custom_attributes`, `tags_added`,
@@ -87,11 +87,12 @@ impl TestOutcome {
         parts.insert("notes".to_owned(), notes.into());
         parts.insert("replies".to_owned(), replies.into());
         parts.insert("conversations".to_owned(), started.into());
-        Self::dynamic(parts, &decision.verdict, &decision.log, BTreeMap::new())
+        Self::dynamic(parts, decision.parts(), &decision.verdict, &decision.log, BTreeMap::new())
     }
 
     fn dynamic(
         mut parts: Map<String, Value>,
+        told: Vec<Part>,
         verdict: &Verdict,
         log: &[Line],
         contacts: BTreeMap<String, TestDecision>,
@@ -104,7 +105,8 @@ impl TestOutcome {
         parts.insert("reason".to_owned(), json!(reason));
         let log: Vec<&str> = log.iter().map(|line| line.text.as_str()).collect();
         parts.insert("log".to_owned(), json!(log));
-        Dynamic::from(Self { parts: Arc::new(parts.into()), contacts: Arc::new(contacts) })
+        let (parts, contacts) = (Arc::new(parts.into()), Arc::new(contacts));
+        Dynamic::from(Self { parts, told: told.into(), contacts })
     }
 
     fn part(&self, name: &ImmutableString) -> Dynamic {
@@ -136,9 +138,29 @@ pub(crate) fn events(events: &[Traced<TrackedEvent>]) -> Value {
     shown.collect::<Vec<_>>().into()
 }
 
+/// What [`Part`]s call what tests read under a name.
+fn in_parts(name: &str) -> &str {
+    match name {
+        "reason" => "skipped",
+        "events" => "event",
+        "objects" => "object",
+        "contacts" => "contact",
+        "tags_added" => "tag added",
+        "tags_removed" => "tag removed",
+        "notes" => "note",
+        "replies" => "reply",
+        "conversations" => "conversation",
+        other => other,
+    }
+}
+
 /// Makes outcomes readable in tests.
-pub(crate) fn register(engine: &mut Engine) {
+pub(crate) fn register(engine: &mut Engine, journal: &Journal) {
     engine.register_type_with_name::<TestOutcome>("outcome");
-    engine.register_indexer_get(|d: &mut TestOutcome, name: ImmutableString| d.part(&name));
+    let noted = journal.clone();
+    engine.register_indexer_get(move |d: &mut TestOutcome, name: ImmutableString| {
+        noted.read(&d.told, in_parts(&name), None);
+        d.part(&name)
+    });
     engine.register_fn("contact", |d: TestOutcome, contact: Dynamic| d.contact(&contact));
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 use serde_json::{Value, json};
 
-use super::error::{ScriptError, refuse};
+use super::error::{broken, refuse};
 use super::handlers::{MAP_CONVERSATION, MAP_EVENT};
 use super::input::{ContactInput, RecordInput};
+use super::journal::Journal;
 use super::ruleset::RuleSet;
 use super::test_decision::TestDecision;
 use super::test_outcome::TestOutcome;
@@ -41,17 +42,17 @@ const RUNS: [(&str, Run); 6] = [
 ];
 
 /// Makes samples readable and the rules runnable in tests.
-pub(crate) fn register(engine: &mut Engine, rules: &RuleSet, dir: &Path) {
+pub(crate) fn register(engine: &mut Engine, rules: &RuleSet, dir: &Path, journal: &Journal) {
     let samples = Samples { rules: rules.clone(), dir: dir.join("tests").join("samples") };
     engine.register_fn("sample", move |name: &str| samples.read(name));
     for (name, run) in RUNS {
-        let of = rules.clone();
+        let (of, noted) = (rules.clone(), journal.clone());
         engine.register_fn(name, move |record: Dynamic| {
-            run(&of, Trial::new(name, &of, &record, &Map::new())?)
+            noted.run(run(&of, Trial::new(name, &of, &record, &Map::new())?))
         });
-        let of = rules.clone();
+        let (of, noted) = (rules.clone(), journal.clone());
         engine.register_fn(name, move |record: Dynamic, options: Map| {
-            run(&of, Trial::new(name, &of, &record, &options)?)
+            noted.run(run(&of, Trial::new(name, &of, &record, &options)?))
         });
     }
 }
@@ -152,10 +153,6 @@ impl Trial {
     }
 }
 
-fn broke(error: ScriptError) -> Box<EvalAltResult> {
-    refuse(error.to_string())
-}
-
 fn run_contact(rules: &RuleSet, mut trial: Trial) -> Outcome<Dynamic> {
     if let Some(Value::Array(all)) = trial.fields.get("conversations") {
         let summary = summary(all);
@@ -165,13 +162,13 @@ fn run_contact(rules: &RuleSet, mut trial: Trial) -> Outcome<Dynamic> {
     let Trial { fields, existing, as_of, lists } = trial;
     let contact = Arc::new(Value::Object(fields));
     let input = ContactInput { key, contact, existing: existing.map(Arc::new), as_of };
-    let decision = rules.decide_contact_with(&input, &lists).map_err(broke)?;
-    Ok(Dynamic::from(TestDecision { decision: Arc::new(decision), lists }))
+    let decision = rules.decide_contact_with(&input, &lists).map_err(broken)?;
+    Ok(Dynamic::from(TestDecision::new(decision, lists)))
 }
 
 fn run_company(rules: &RuleSet, trial: Trial) -> Outcome<Dynamic> {
     let input = trial.into_input(RecordKind::Company)?;
-    let decision = rules.decide_company(&input).map_err(broke)?;
+    let decision = rules.decide_company(&input).map_err(broken)?;
     Ok(TestOutcome::of_company(&decision))
 }
 
@@ -179,7 +176,7 @@ fn run_emission(rules: &RuleSet, trial: Trial, kind: RecordKind) -> Outcome<Dyna
     let lists = trial.lists.clone();
     let input = trial.into_input(kind)?;
     let handler = if kind == RecordKind::Event { MAP_EVENT } else { MAP_CONVERSATION };
-    let emission = rules.emit(handler, &input, &lists).map_err(broke)?;
+    let emission = rules.emit(handler, &input, &lists).map_err(broken)?;
     Ok(TestOutcome::of_emission(&emission, &lists))
 }
 
@@ -189,11 +186,11 @@ fn run_reverse(rules: &RuleSet, trial: Trial, kind: RecordKind) -> Outcome<Dynam
         RecordKind::BrevoEvent => rules.decide_brevo_event(&input),
         _ => rules.decide_brevo_contact(&input),
     };
-    Ok(TestOutcome::of_reverse(&decision.map_err(broke)?))
+    Ok(TestOutcome::of_reverse(&decision.map_err(broken)?))
 }
 
 /// What a contact carries of its conversations, from the conversations themselves.
-fn summary(all: &[Value]) -> Value {
+pub(crate) fn summary(all: &[Value]) -> Value {
     let count = |state: &str| all.iter().filter(|c| c.get("state") == Some(&state.into())).count();
     json!({
         "open": count("open"),

@@ -119,6 +119,9 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<RecordId>, StoreError>;
 
+    /// Finds the contacts that have an address, live ones first, then by id.
+    async fn contacts_at(&self, email: Email) -> Result<Vec<RecordId>, StoreError>;
+
     /// Finds what the mirror knows of an address.
     async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError>;
 

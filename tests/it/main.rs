@@ -7,6 +7,7 @@
     reason = "a test that fails panics"
 )]
 
+mod authoring;
 mod check;
 mod consent;
 mod cost;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use rhai::{Engine, EvalAltResult};
 
 pub(crate) use field_mapping::FieldMapping;
+pub(crate) use name::is_free_email;
 pub(crate) use phone::{Region, parse_region};
 pub(crate) use table::{Tables, parse_table};
 pub(crate) use time::parse_duration;

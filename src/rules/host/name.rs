@@ -140,7 +140,7 @@ fn is_email(text: &str) -> bool {
     email_address::EmailAddress::is_valid(text.trim())
 }
 
-fn is_free_email(email: &str) -> bool {
+pub(crate) fn is_free_email(email: &str) -> bool {
     domain(email).is_some_and(|domain| FREE_PROVIDERS.contains(&domain.as_str()))
 }
 

@@ -54,6 +54,23 @@ pub(crate) const TESTS: Group = Group {
             )],
         },
         FunctionDoc {
+            name: "assert_ne",
+            signatures: &[signature(
+                &[
+                    parameter("got", Kind::Any, "what came out"),
+                    parameter("other", Kind::Any, "what should not have"),
+                ],
+                Kind::Nothing,
+            )],
+            summary: "Fails the test if both are the same; lists and maps are compared by content.",
+            notes: "",
+            failures: &["they are equal"],
+            examples: &[
+                gives("{ assert_ne(lower(\"Ann\"), \"Ann\"); true }", "true"),
+                fails("assert_ne(1, 1)", "both are 1"),
+            ],
+        },
+        FunctionDoc {
             name: "run_brevo_contact",
             signatures: &[
                 signature(&[RECORD], Kind::TestDecision),

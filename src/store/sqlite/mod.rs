@@ -413,6 +413,19 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn contacts_at(&self, email: Email) -> Result<Vec<RecordId>, StoreError> {
+        self.read(move |conn, ids| {
+            let mut statement = conn.prepare_cached(
+                "SELECT id FROM records WHERE workspace = ?1 AND email = ?2 AND kind = 'contact'
+                 ORDER BY liveness <> 'live', id",
+            )?;
+            let rows =
+                statement.query_map((ids.workspace(), email.as_str()), |row| parsed(row, 0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     async fn mirror_at(&self, email: Email) -> Result<Option<MirrorEntry>, StoreError> {
         self.read(move |conn, ids| mirror::at_address(conn, ids, &email)).await
     }

@@ -49,6 +49,12 @@ impl Deployment {
         self.command(arguments).output().unwrap()
     }
 
+    /// Starts a command whose output goes to a file of the deployment's folder.
+    pub(crate) fn start_to(&self, arguments: &[&str], file: &str) -> Child {
+        let out = std::fs::File::create(self.path(file)).unwrap();
+        self.command(arguments).stdout(out).spawn().unwrap()
+    }
+
     /// Starts the service and waits until it is ready.
     pub(crate) async fn serve(&self) -> Service {
         let mut command = self.command(&["serve"]);

@@ -1,0 +1,100 @@
+//! What the engine would hand to the rules for a contact, for people who want to see it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{assemble, identity};
+use crate::intercom::normalize;
+use crate::model::{Liveness, Record, RecordId, RecordKey, Snapshot, Source, Timestamp};
+use crate::rules::{ContactInput, RuleSet, ScriptError};
+use crate::store::Subject;
+
+/// What the rules would get, and for whom.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    /// The contact with its relations, and Brevo's, if it holds one.
+    pub(crate) input: ContactInput,
+    /// The contact that speaks for the address, if that is another: the engine would derive that one.
+    pub(crate) speaks: Option<RecordId>,
+}
+
+/// What the rules would get for a stored contact; `None` if it was never seen.
+///
+/// # Errors
+/// `choose_primary` broke.
+pub(crate) fn preview(
+    subject: &Subject,
+    rules: &RuleSet,
+    as_of: Timestamp,
+) -> Result<Option<Preview>, ScriptError> {
+    let Some(record) = &subject.record else { return Ok(None) };
+    let primary = identity::primary(record, &subject.duplicates, rules)?;
+    let speaks = (primary.key.id != record.key.id).then(|| primary.key.id.clone());
+    let current = identity::target(subject).current;
+    let input = ContactInput {
+        key: record.key.clone(),
+        contact: Arc::new(assemble::contact(subject, record)),
+        existing: current.map(|mirrored| Arc::new(assemble::existing(&mirrored.contact))),
+        as_of,
+    };
+    Ok(Some(Preview { input, speaks }))
+}
+
+/// A contact as Intercom delivers it, with what the item itself says of its tags and companies. What
+/// is not in it is not known.
+pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp) -> Subject {
+    let key = RecordKey::contact(id.clone());
+    let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, now, now);
+    let named = |field: &str| {
+        let list = item.get(field);
+        let list = list.and_then(|list| {
+            list.as_array().or_else(|| {
+                ["data", "tags", "companies"].iter().find_map(|key| list.get(key)?.as_array())
+            })
+        });
+        let items = list.into_iter().flatten().filter(|item| item.get("name").is_some());
+        let items = items.filter_map(|item| Some((normalize::id_of(item)?, item.clone())));
+        items.collect::<Vec<_>>()
+    };
+    let tags = named("tags")
+        .into_iter()
+        .filter_map(|(id, tag)| Some((id, tag.get("name").and_then(Value::as_str)?.to_owned())));
+    let companies = named("companies").into_iter().map(|(id, company)| {
+        let body = normalize::company(&company, normalize::Completeness::Partial);
+        let key = RecordKey::company(id.clone());
+        let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, now, now);
+        (id, Record::from(snapshot))
+    });
+    Subject {
+        id,
+        record: Some(Record::from(snapshot)),
+        sublists: None,
+        tags: tags.collect(),
+        companies: companies.collect(),
+        duplicates: Vec::new(),
+        owned: None,
+        address: None,
+        at_address: None,
+        intent: None,
+        email_suppressed: false,
+        sms_suppressed: false,
+    }
+}
+
+/// Brevo's contact as `existing`: as tests write it, or as Brevo's API answers it.
+pub(crate) fn existing_of(contact: &Value) -> Value {
+    let Some(fields) = contact.as_object() else { return contact.clone() };
+    let Some(Value::Object(attributes)) = fields.get("attributes") else { return contact.clone() };
+    let mut existing: Map<String, Value> = attributes.clone();
+    let renamed = [
+        ("id", "id"),
+        ("email", "email"),
+        ("lists", "listIds"),
+        ("blacklisted", "emailBlacklisted"),
+    ];
+    for (name, theirs) in renamed {
+        existing.insert(name.to_owned(), fields.get(theirs).cloned().unwrap_or_default());
+    }
+    Value::Object(existing)
+}
