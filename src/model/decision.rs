@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     AttributeName, AttributeValue, DoubleOptIn, Fields, ObjectKey, RecordId, RecordKey,
@@ -49,14 +50,43 @@ pub enum AttributeIntent {
     Clear,
 }
 
-/// A list as a rule names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A list as a rule names it. In JSON a number or a name; as a key of a map, where numbers are text,
+/// a name of digits only is read as a number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum ListRef {
     /// By number.
     Id(i64),
     /// By a name in `lists`, or the exact name of one list of the account.
     Name(String),
+}
+
+impl<'de> Deserialize<'de> for ListRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrName;
+
+        impl Visitor<'_> for NumberOrName {
+            type Value = ListRef;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the number or the name of a list")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, id: i64) -> Result<ListRef, E> {
+                Ok(ListRef::Id(id))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<ListRef, E> {
+                i64::try_from(id).map(ListRef::Id).map_err(E::custom)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ListRef, E> {
+                Ok(name.parse().map_or_else(|_| ListRef::Name(name.to_owned()), ListRef::Id))
+            }
+        }
+
+        deserializer.deserialize_any(NumberOrName)
+    }
 }
 
 impl fmt::Display for ListRef {
@@ -184,5 +214,24 @@ impl Decision {
             log: Vec::new(),
             flips_at: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_is_read_back_as_it_was_written() {
+        let subject = RecordKey::contact("1".parse().unwrap());
+        let version = RuleSetVersion::of(crate::model::Digest::of_bytes(b"rules"));
+        let mut decision = Decision::new(subject, version, Timestamp::from_seconds(0));
+        let origin = Origin { file: "scripts/a.rhai".into(), line: 1, column: 2 };
+        for list in [ListRef::Id(35), ListRef::Name("save them".to_owned())] {
+            let granted = Traced { value: ListIntent::Add, origin: origin.clone() };
+            decision.lists.insert(list, granted);
+        }
+        let text = serde_json::to_string(&decision).unwrap();
+        assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision);
     }
 }
