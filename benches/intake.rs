@@ -42,16 +42,12 @@ use axum::routing::post;
 use bytes::Bytes;
 use client::Connection;
 use figures::{median, quantile};
-use mimalloc::MiMalloc;
 use process::Child;
 use secrecy::SecretString;
 use tajo::engine::{Engine, Schedule};
 use tajo::intercom::Unverified;
 use tajo::server::Server;
 use tokio_util::sync::CancellationToken;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What both sides sign with.
 const SECRET: &str = "bench-client-secret";

@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 
 use client::Connection;
 use figures::{median, quantile};
-use mimalloc::MiMalloc;
 use secrecy::SecretString;
 use serde_json::json;
 use tajo::engine::{Engine, Schedule};
@@ -39,9 +38,6 @@ use tajo::sandbox::intercom::Changed;
 use tajo::sandbox::{Sandbox, SandboxOptions};
 use tajo::server::Server;
 use tokio_util::sync::CancellationToken;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 const CONTACTS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -21,11 +21,7 @@ mod notification;
 mod rounds;
 
 use mapping::Mapping;
-use mimalloc::MiMalloc;
 use rounds::Contest;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let mapping = Mapping::new();

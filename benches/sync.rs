@@ -31,16 +31,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use figures::{median, quantile};
-use mimalloc::MiMalloc;
 use process::Child;
 use tajo::engine::{Engine, Schedule, SyncRequest};
 use tajo::model::SystemClock;
 use tajo::sandbox::brevo::Limits;
 use tajo::sandbox::{RequestLog, Sandbox, SandboxOptions, Seed};
 use tajo::store::{SyncKind, SyncState};
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The most of `/contacts` in a second that the engine believes of headers.
 const CONTACTS_PER_SECOND: u32 = 600;

@@ -27,3 +27,9 @@ pub mod sandbox;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+
+/// As fast as any on mapping and parsing, and it counts by thread, which bounds what a script holds
+/// (`rules::budget`). It stands here, not in the program, so that this acts in tests and benchmarks,
+/// too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

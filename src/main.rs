@@ -2,12 +2,7 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// Mapping and parsing allocate much and briefly, which is what this allocator is good at.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    tajo::telemetry::log_panics_by_place();
     tajo::cli::run(std::env::args_os())
 }

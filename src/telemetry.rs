@@ -4,6 +4,7 @@
 //! over the configured level. Nothing personal is logged at info level or above.
 
 use std::io::IsTerminal;
+use std::io::Write as _;
 use std::sync::OnceLock;
 
 use metrics::{describe_counter, describe_gauge};
@@ -192,6 +193,21 @@ const fn counter(name: &'static str, help: &'static str) -> Metric {
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
     Metric { name, help, kind: MetricKind::Gauge }
+}
+
+/// From now on a panic is logged by its place only: its text may quote what a person wrote.
+pub fn log_panics_by_place() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place =
+            panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let thread = std::thread::current().name().unwrap_or("without a name").to_owned();
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, thread, "a panic at {place} in the thread {thread}");
+        } else {
+            // Nobody is left to tell that this did not work.
+            let _ = writeln!(std::io::stderr(), "error: a panic at {place} in the thread {thread}");
+        }
+    }));
 }
 
 #[cfg(test)]

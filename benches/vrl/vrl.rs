@@ -24,16 +24,12 @@ mod rounds;
 use std::hint::black_box;
 
 use mapping::{Mapping, RULES};
-use mimalloc::MiMalloc;
 use rounds::Contest;
 use vrl::compiler::runtime::Runtime;
 use vrl::compiler::state::RuntimeState;
 use vrl::compiler::{Program, SecretTarget, Target, TimeZone};
 use vrl::path::OwnedTargetPath;
 use vrl::value::Value;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PROGRAM: &str = include_str!("mapping.vrl");
 const VRL: &str = "record to decision, VRL";

@@ -3,7 +3,6 @@
 //! Each call of a handler has a fresh scope and shares nothing with any other but the decision that
 //! it writes.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use rhai::Dynamic;
 use serde_json::Value;
 
+use super::budget::Budget;
 use super::error::{ScriptError, ScriptErrorKind};
 use super::evaluation::Evaluation;
 use super::handle::{CompanyHandle, ContactHandle, EmissionHandle, IntercomHandle, Occasion};
@@ -19,9 +19,9 @@ use super::handlers::{
     MAP_EVENT, MAP_TAGS, MERGE_CONTACT,
 };
 use super::input::{ContactInput, RecordInput};
-use super::limits::Deadline;
 use super::load::Compiled;
 use super::ruleset::RuleSet;
+use super::sandbox::on_deep_stack;
 use super::view::{View, equals};
 use super::{blame, check, merge};
 use crate::model::{CompanyDecision, Decision, Emission, Origin, ReverseDecision, Verdict};
@@ -52,6 +52,7 @@ impl RuleSet {
         }
         let evaluation = Evaluation::new(input.as_of, self.0.sources.clone());
         let contact = View::dynamic(input.contact.clone());
+        let _budget = Budget::start(&self.0.environment.limits);
         let handle = |decision, evaluation: &Evaluation| {
             ContactHandle::new(decision, evaluation.clone(), lists.clone())
         };
@@ -72,6 +73,8 @@ impl RuleSet {
         let notes = evaluation.take_notes();
         decision.log = notes.log;
         decision.flips_at = notes.flips_at;
+        let limits = &self.0.environment.limits;
+        limits.check(&decision).map_err(|error| error.or_at(|| self.place_of(MAP_CONTACT)))?;
         Ok(decision)
     }
 
@@ -238,6 +241,16 @@ impl RuleSet {
         Some(Origin { file: file.path.as_str().into(), line, column })
     }
 
+    /// What a panic leaves of a call. Its text is not carried along: it may quote the record.
+    fn panicked(&self, handler: &str) -> ScriptError {
+        ScriptError {
+            kind: ScriptErrorKind::Panicked,
+            message: format!("a function panicked in `{handler}`; the log says where"),
+            origin: self.place_of(handler),
+            trace: Vec::new(),
+        }
+    }
+
     fn has(&self, handler: &str) -> bool {
         self.0.handlers.contains_key(handler)
     }
@@ -255,10 +268,10 @@ impl RuleSet {
             return Ok(Dynamic::UNIT);
         };
         let tag = Dynamic::from(evaluation.clone());
-        let _deadline = Deadline::start(self.0.environment.limits.time);
+        let _budget = Budget::share(&self.0.environment.limits);
         // A panic must not take the worker down with it; nothing outlives the call but the handle.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            functions.call(engine, script, handler, tag, &mut arguments)
+            on_deep_stack(|| functions.call(engine, script, handler, tag, &mut arguments))
         }));
         let file = script.source().unwrap_or_default();
         match result {
@@ -268,7 +281,7 @@ impl RuleSet {
                 let error = ScriptError::new(*error, file, &operand);
                 Err(error.or_at(|| self.place_of(handler)))
             }
-            Err(panic) => Err(panicked(panic.as_ref(), handler)),
+            Err(_) => Err(self.panicked(handler)),
         }
     }
 }
@@ -279,18 +292,4 @@ fn no_rule(handler: &str) -> Verdict {
 
 pub(super) fn no_tags() -> Dynamic {
     View::dynamic(Arc::new(Value::Array(Vec::new())))
-}
-
-fn panicked(panic: &(dyn Any + Send), handler: &str) -> ScriptError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no reason given");
-    ScriptError {
-        kind: ScriptErrorKind::Panicked,
-        message: super::error::single_line(&format!("a function panicked in `{handler}`: {text}")),
-        origin: None,
-        trace: Vec::new(),
-    }
 }

@@ -4,8 +4,10 @@ use std::fmt;
 
 use rhai::{Dynamic, EvalAltResult, Position};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::view::View;
+use super::budget::Spent;
+use super::view::{View, to_json};
 use crate::model::Origin;
 
 /// How much of a thrown text is kept.
@@ -38,6 +40,8 @@ pub enum Limit {
     Operations,
     /// Wall time; the one limit that a second attempt may keep.
     Time,
+    /// Memory held at once.
+    Memory,
     /// Nested calls.
     CallDepth,
     /// Size of a text, an array or a map, or the number of variables.
@@ -49,6 +53,7 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::Operations => "operations",
             Self::Time => "time",
+            Self::Memory => "memory",
             Self::CallDepth => "call depth",
             Self::Size => "size",
         })
@@ -192,9 +197,10 @@ fn explain(
         E::ErrorTooManyOperations(_) => {
             (LimitExceeded(Limit::Operations), "the script takes too many steps".to_owned())
         }
-        E::ErrorTerminated(..) => {
-            (LimitExceeded(Limit::Time), "the script takes too long".to_owned())
-        }
+        E::ErrorTerminated(token, _) => match token.read_lock::<Spent>() {
+            Some(spent) => (LimitExceeded(spent.limit), spent.message()),
+            None => (Failed, "the script was ended".to_owned()),
+        },
         E::ErrorStackOverflow(_) => {
             (LimitExceeded(Limit::CallDepth), "functions call each other too deeply".to_owned())
         }
@@ -221,6 +227,12 @@ fn thrown(value: &Dynamic) -> String {
         Ok(text) if !text.is_empty() => text.to_string(),
         _ if value.is_unit() => "the script threw".to_owned(),
         _ if value.is::<View>() => "the script threw a record".to_owned(),
+        // Rhai would print all of it first, however much that is.
+        _ if value.is_array() || value.is_map() => match to_json(value) {
+            Value::String(instead) => instead,
+            json => json.to_string(),
+        },
+        _ if value.is_fnptr() => "the script threw a function".to_owned(),
         _ => value.to_string(),
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rhai::{AST, CallFnOptions, Dynamic, Engine, Scope};
 use serde::Serialize;
 
+use super::budget::Budget;
 use super::calls::{CallScope, Functions, check_calls};
 use super::check;
 use super::code::Code;
@@ -24,9 +25,8 @@ use super::evaluation::Evaluation;
 use super::evidence::Evidence;
 use super::files::Role;
 use super::journal::{Journal, Notes};
-use super::limits::Deadline;
 use super::ruleset::{RuleSet, SourceFile};
-use super::sandbox;
+use super::sandbox::{self, on_deep_stack};
 use super::test_decision;
 use super::trial::{self, DEFAULT_AS_OF};
 use super::view::{equals, to_json};
@@ -204,11 +204,13 @@ impl Bench<'_> {
         // Time in tests stands still, so helpers that ask for it work outside of `run_contact`, too.
         let evaluation = Evaluation::new(DEFAULT_AS_OF, Arc::from([]));
         let options = CallFnOptions::new().eval_ast(false).with_tag(evaluation);
-        let _deadline = Deadline::start(self.rules.environment().limits.for_tests().time);
+        let _budget = Budget::start(&self.rules.environment().limits.for_tests());
         // A panic costs the test, not the others.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let scope = &mut Scope::new();
-            self.engine.call_fn_with_options::<Dynamic>(options, scope, script, name, ())
+            on_deep_stack(|| {
+                self.engine.call_fn_with_options::<Dynamic>(options, scope, script, name, ())
+            })
         }));
         match result {
             Ok(Ok(_)) => Ok(()),

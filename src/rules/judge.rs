@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::diagnostic::Diagnostic;
 use super::files::{FolderContent, root_of};
 use super::harness::run_tests;
-use super::limits::Deadline;
 use super::ruleset::{RuleEnvironment, RuleSet, SourceFile};
 use crate::model::{Digest, RuleSetVersion};
 
@@ -57,7 +57,7 @@ impl Judge<'_> {
 
     fn test(&self, rules: &RuleSet) -> Vec<Diagnostic> {
         let began = Instant::now();
-        let _deadline = Deadline::start(TESTS);
+        let _budget = Budget::within(TESTS);
         let report = run_tests(rules, self.dir);
         if report.is_empty() && rules.has_handlers() {
             tracing::warn!("the rules have no tests: write some in `tests`");

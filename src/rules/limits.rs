@@ -1,19 +1,21 @@
 //! Every limit that a script runs under.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rhai::Engine;
 
-use super::usage;
+use super::budget;
+use super::error::{Limit, ScriptError, ScriptErrorKind};
+use super::weight::Scales;
+use crate::model::{AttributeIntent, AttributeValue, Decision, Origin};
 
-/// How many operations pass between two looks at the clock; more often costs, less often is late.
-const OPERATIONS_PER_LOOK: u64 = 256;
+/// How much text a decision may hold: as much as one call of Brevo takes with ease.
+const DECISION_BYTES: usize = 1024 * 1024;
 
 /// How many levels the call of a handler takes before the handler has called anything.
 const HANDLER_LEVELS: usize = 2;
 
-/// What one call of a handler may use.
+/// What the evaluation of one record may use, all its handlers together.
 ///
 /// Rhai's defaults are unlimited or differ between debug and release builds, so each one is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub struct Limits {
     pub operations: u64,
     /// Wall time.
     pub time: Duration,
-    /// Bytes that a script may hold at once. Not enforced yet; the size limits below bound it.
+    /// Bytes that a script may hold at once: all that its thread has allocated since the start and
+    /// not freed, so the decision counts, and the record does not.
     pub memory_bytes: u64,
     /// Nested calls of script functions.
     pub call_depth: usize,
@@ -73,7 +76,10 @@ impl Limits {
         }
     }
 
-    /// Sets the limits on an engine. The time limit acts while a [`Deadline`] stands on the thread.
+    /// Sets the limits on an engine. Operations, time and memory count while a [`Budget`] stands on
+    /// the thread.
+    ///
+    /// [`Budget`]: super::budget::Budget
     pub(crate) fn apply(&self, engine: &mut Engine) {
         engine
             .set_max_operations(self.operations)
@@ -85,51 +91,53 @@ impl Limits {
             .set_max_variables(256)
             .set_max_functions(2_000)
             .set_max_modules(256);
-        if self.time == Duration::MAX {
+        if self.time == Duration::MAX && self.memory_bytes == u64::MAX {
             return;
         }
-        // The memory counter belongs here as well: whatever is asked every few operations.
-        engine.on_progress(|operations| {
-            usage::count();
-            (operations % OPERATIONS_PER_LOOK == 0 && Deadline::has_passed())
-                .then(|| TIME_TOKEN.into())
-        });
+        engine.on_progress(|_| budget::spend());
+        let scales = Scales::new(self);
+        #[expect(deprecated, reason = "the hook is volatile, and the version of rhai is exact")]
+        engine.on_var(move |name, _, context| scales.check(name, &context).map(|()| None));
     }
-}
 
-/// What `on_progress` ends a script with when its time is over.
-const TIME_TOKEN: &str = "time";
-
-thread_local! {
-    /// `on_progress` is one function for all threads that share an engine, so each thread keeps its
-    /// own.
-    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// The time by which the script on this thread must have ended; stands until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Deadline {
-    outer: Option<Instant>,
-}
-
-impl Deadline {
-    /// Gives the script on this thread this much time, or what an outer script has left, if less.
-    pub(crate) fn start(time: Duration) -> Self {
-        let outer = DEADLINE.get();
-        // A time that no clock reaches is none.
-        if let Some(own) = Instant::now().checked_add(time) {
-            DEADLINE.set(Some(outer.map_or(own, |outer| outer.min(own))));
+    /// Refuses a decision that no service should be asked to take.
+    pub(crate) fn check(&self, decision: &Decision) -> Result<(), ScriptError> {
+        let over = |count: usize, limit: usize| limit > 0 && count > limit;
+        if over(decision.attributes.len(), self.map_items)
+            || over(decision.keep.len(), self.map_items)
+        {
+            let last = decision.attributes.values().next_back().map(|traced| &traced.origin);
+            let what = format!("the decision has more than {} attributes", self.map_items);
+            return Err(too_large(what, last));
         }
-        Self { outer }
-    }
-
-    fn has_passed() -> bool {
-        DEADLINE.get().is_some_and(|deadline| Instant::now() >= deadline)
+        if over(decision.lists.len(), self.array_items) {
+            let last = decision.lists.values().next_back().map(|traced| &traced.origin);
+            let what = format!("the decision has more than {} lists", self.array_items);
+            return Err(too_large(what, last));
+        }
+        let mut bytes = 0;
+        for traced in decision.attributes.values() {
+            bytes += text_bytes(&traced.value);
+            if over(bytes, DECISION_BYTES) {
+                let what = "the decision holds more than 1 MiB of text".to_owned();
+                return Err(too_large(what, Some(&traced.origin)));
+            }
+        }
+        Ok(())
     }
 }
 
-impl Drop for Deadline {
-    fn drop(&mut self) {
-        DEADLINE.set(self.outer);
+fn text_bytes(intent: &AttributeIntent) -> usize {
+    match intent {
+        AttributeIntent::Set(AttributeValue::Text(text)) => text.len(),
+        AttributeIntent::Set(AttributeValue::List(options)) => {
+            options.iter().map(String::len).sum()
+        }
+        _ => 0,
     }
+}
+
+fn too_large(message: String, origin: Option<&Origin>) -> ScriptError {
+    let kind = ScriptErrorKind::LimitExceeded(Limit::Size);
+    ScriptError { kind, message, origin: origin.cloned(), trace: Vec::new() }
 }

@@ -1,11 +1,11 @@
 //! From files to a compiled rule set, or to everything that is wrong with them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rhai::{AST, Engine, Module, OptimizationLevel, Shared};
 use serde_json::json;
 
+use super::budget::Budget;
 use super::check;
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Severity};
@@ -13,7 +13,7 @@ use super::error::ScriptError;
 use super::files::Role;
 use super::functions::{KnownFunctions, is_one_for_all};
 use super::host::{FieldMapping, HostData, Tables, parse_region, parse_table};
-use super::limits::Deadline;
+use super::limits::Limits;
 use super::properties;
 use super::ruleset::{RuleEnvironment, SourceFile};
 use super::sandbox::{self, Constants};
@@ -136,7 +136,7 @@ pub(crate) fn compile(
         parsing.parsed.into_iter().filter(|script| script.role != Role::Test).collect();
     let mut constants = Constants::new(json!(environment.lists), json!(environment.settings));
     if !problems.iter().any(Diagnostic::is_error) {
-        run_top_levels(&engine, &parsed, environment.limits.time, &mut constants, &mut problems);
+        run_top_levels(&engine, &parsed, &environment.limits, &mut constants, &mut problems);
     }
     let parts = match problems.iter().any(Diagnostic::is_error) {
         true => None,
@@ -213,20 +213,21 @@ pub(crate) fn order(problems: &mut Vec<Diagnostic>) {
     problems.dedup();
 }
 
-/// Runs top levels until each has run or none can: a constant may use one of a later file.
+/// Runs top levels until each has run or none can: a constant may use one of a later file. They
+/// share one budget, so that a set cannot keep the engine waiting.
 fn run_top_levels(
     engine: &Engine,
     parsed: &[Parsed<'_>],
-    time: Duration,
+    limits: &Limits,
     constants: &mut Constants,
     problems: &mut Vec<Diagnostic>,
 ) {
     let mut waiting: Vec<&Parsed<'_>> = parsed.iter().collect();
+    let _budget = Budget::start(limits);
     loop {
         let before = waiting.len();
         let mut failed = Vec::new();
         for script in std::mem::take(&mut waiting) {
-            let _deadline = Deadline::start(time);
             let mut attempt = constants.clone();
             match engine.run_ast_with_scope(attempt.scope_mut(), &script.ast) {
                 Ok(()) => *constants = attempt,

@@ -5,10 +5,11 @@
 //! the same decision, byte for byte. Nothing here touches the network or the store; only loading
 //! and reloading read files, and only the deadline of a script reads a clock.
 //!
-//! Scripts are CPU work: call them off the async executor, on threads with large stacks.
+//! Scripts are CPU work: call them off the async executor.
 
 mod author;
 mod blame;
+mod budget;
 mod calls;
 mod check;
 mod code;
@@ -46,6 +47,7 @@ mod trial;
 mod usage;
 mod view;
 mod watch;
+mod weight;
 mod written;
 
 pub use author::process_user;

@@ -18,6 +18,7 @@ use super::files::{self, Role};
 use super::handlers::HANDLERS;
 use super::limits::Limits;
 use super::load::{self, Compiled};
+use super::sandbox::on_deep_stack;
 use crate::model::RuleSetVersion;
 
 /// A file of a rule set.
@@ -41,7 +42,7 @@ pub struct RuleEnvironment {
     pub field_mapping: BTreeMap<String, String>,
     /// The region of phone numbers without a country code, such as `TH`.
     pub phone_region: Option<String>,
-    /// What one call of a handler may use.
+    /// What the evaluation of one record may use.
     pub limits: Limits,
 }
 
@@ -78,7 +79,7 @@ impl RuleSet {
         files: Vec<SourceFile>,
         environment: &RuleEnvironment,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let mut compiled = load::compile(&files, environment)?;
+        let mut compiled = on_deep_stack(|| load::compile(&files, environment))?;
         let handlers = find_handlers(&compiled.scripts, &files);
         if handlers.is_empty() {
             let folder = files.first().and_then(|file| file.path.split('/').next());

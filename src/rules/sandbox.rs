@@ -20,6 +20,19 @@ use super::{handle, view};
 /// Names that every script sees, set by the configuration.
 pub(crate) const CONFIGURED: [&str; 2] = ["lists", "settings"];
 
+/// What the deepest legal script needs, with values nested as deeply as limits of size allow: two
+/// thirds of it in a build without optimisation.
+const DEEP_STACK_BYTES: usize = 3 * 1024 * 1024;
+
+/// What is added where less is left.
+const ADDED_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// Runs scripts, or compiles them, on a stack that they cannot overflow, whatever thread this is:
+/// an overflow would end the process.
+pub(crate) fn on_deep_stack<T>(run: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(DEEP_STACK_BYTES, ADDED_STACK_BYTES, run)
+}
+
 /// An engine with all host functions and limits, without any script.
 pub(crate) fn engine(limits: &Limits, data: &Arc<HostData>) -> Engine {
     // `new_raw` has no module resolver and no output, so `import` finds nothing.

@@ -1,6 +1,7 @@
 //! The rules as a whole: scripts in, decisions and errors out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -617,4 +618,78 @@ fn a_test_fails_where_it_is_wrong_and_where_it_asserts_nothing() {
             .unwrap();
     let report = run_tests(&rules, std::path::Path::new("none"));
     assert_eq!(report.first_failure().unwrap().message, "there is no function `asert`");
+}
+
+#[test]
+fn a_panic_of_a_function_costs_its_record_only_and_quotes_nobody() {
+    let mut rules = load(&[(
+        "scripts/a.rhai",
+        "fn map_contact(contact, brevo) { let name = \"expl\" + \"ode\"; Fn(name).call(contact.email); }",
+    )])
+    .unwrap();
+    let inner = Arc::get_mut(&mut rules.0).unwrap();
+    inner.compiled.engine.register_fn("explode", |email: &str| -> i64 { panic!("no {email}") });
+    let error = rules.decide_contact(&input(contact(), None)).unwrap_err();
+    assert_eq!(error.kind, ScriptErrorKind::Panicked);
+    assert_eq!(
+        error.to_string(),
+        "a function panicked in `map_contact`; the log says where: scripts/a.rhai:1:4"
+    );
+}
+
+#[test]
+fn what_a_script_holds_is_bounded_over_all_handlers_of_a_record() {
+    let hoard = "for i in 0..300 { brevo[`${KIND}${i}`] = big + i; }";
+    let text = |kind: &str, head: &str| {
+        let hoard = hoard.replace("${KIND}", kind);
+        format!("fn {head} {{ let big = \"\"; big.pad(60000, \"x\"); {hoard} }}")
+    };
+    let contact_only = text("A", "map_contact(contact, brevo)");
+    let both = format!("{contact_only}\n{}", text("B", "map_tags(tags, contact, brevo)"));
+    let mut environment = environment();
+    environment.limits.time = Duration::from_secs(60);
+    let decide = |text: &str| {
+        let files = vec![file("scripts/a.rhai", text)];
+        let rules = RuleSet::from_files(files, &environment).unwrap();
+        rules.decide_contact(&input(contact(), None)).unwrap_err()
+    };
+    // Half of what may be held is still more text than a decision may have.
+    assert_eq!(decide(&contact_only).message, "the decision holds more than 1 MiB of text");
+    let error = decide(&both);
+    assert_eq!(error.kind, ScriptErrorKind::LimitExceeded(Limit::Memory));
+    assert_eq!(error.message, "the script holds more than 32 MiB");
+}
+
+#[test]
+fn operations_are_counted_over_all_handlers_of_a_record() {
+    let work = "let n = 0; while n < 20000 { n += 1; }";
+    let text = format!(
+        "fn map_contact(contact, brevo) {{ {work} }}\nfn map_tags(tags, contact, brevo) {{ {work} }}"
+    );
+    let mut environment = environment();
+    environment.limits.time = Duration::from_secs(60);
+    let decide = |environment: &RuleEnvironment| {
+        let files = vec![file("scripts/a.rhai", &text)];
+        let rules = RuleSet::from_files(files, environment).unwrap();
+        rules.decide_contact(&input(contact(), None))
+    };
+    environment.limits.operations = 300_000;
+    assert!(decide(&environment).is_ok());
+    environment.limits.operations = 120_000;
+    let error = decide(&environment).unwrap_err();
+    assert_eq!(error.kind, ScriptErrorKind::LimitExceeded(Limit::Operations));
+}
+
+#[test]
+fn scripts_do_not_depend_on_the_stack_of_the_thread_that_runs_them() {
+    let nested = format!("{}f(n - 1){}", "max(1, ".repeat(20), ")".repeat(20));
+    let text = format!(
+        "fn f(n) {{ if n == 0 {{ 0 }} else {{ {nested} }} }}\nfn map_contact(contact, brevo) {{ f(20); }}"
+    );
+    let decide = move || {
+        let rules = load(&[("scripts/a.rhai", &text)]).unwrap();
+        rules.decide_contact(&input(contact(), None)).map(|_| ())
+    };
+    let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(decide).unwrap();
+    assert_eq!(thread.join().unwrap(), Ok(()));
 }

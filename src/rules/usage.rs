@@ -1,19 +1,13 @@
 //! How many operations scripts use, for people who want to know.
 
-use std::cell::Cell;
+use std::time::Duration;
 
-thread_local! {
-    static OPERATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts an operation of the interpreter on this thread.
-pub(crate) fn count() {
-    OPERATIONS.set(OPERATIONS.get() + 1);
-}
+use super::budget::Budget;
 
 /// Does some work, and tells how many operations scripts on this thread used for it.
 pub fn measured<T>(work: impl FnOnce() -> T) -> (T, u64) {
-    let before = OPERATIONS.get();
+    // What ends inside counts for the budget around it.
+    let budget = Budget::within(Duration::MAX);
     let result = work();
-    (result, OPERATIONS.get() - before)
+    (result, budget.operations())
 }

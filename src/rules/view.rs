@@ -210,20 +210,62 @@ pub(crate) fn with_json<T>(value: &Dynamic, read: impl FnOnce(&Value) -> T) -> T
     }
 }
 
-/// A script's value as JSON; what has no JSON form (a function, a decision) is its type's name.
+/// How deeply values may nest where they leave the script; what reads JSON takes 128.
+pub(crate) const NESTING: usize = 64;
+
+/// How large a value may be where it leaves the script, by what its parts take there.
+const ROOM_BYTES: usize = 1024 * 1024;
+
+/// What a part of a value takes beside its text.
+const PART_BYTES: usize = 32;
+
+/// A script's value as JSON; what has no JSON form (a function, a decision) is its type's name, and
+/// what is too large or too deep says so.
 pub(crate) fn to_json(value: &Dynamic) -> Value {
+    json_of(value).unwrap_or_else(|_| "(too large or nested too deeply)".into())
+}
+
+/// A script's value as JSON.
+///
+/// # Errors
+/// It is too large, or nested too deeply: references to one text or array can make a value large
+/// that takes little memory.
+pub(crate) fn json_of(value: &Dynamic) -> Outcome<Value> {
     if let Some(view) = value.read_lock::<View>() {
-        return view.value().clone();
+        // No larger and no deeper than the record that it is part of.
+        return Ok(view.value().clone());
+    }
+    convert(value, 0, &mut { ROOM_BYTES })
+}
+
+fn convert(value: &Dynamic, depth: usize, room: &mut usize) -> Outcome<Value> {
+    take(room, 0)?;
+    if depth > NESTING {
+        return Err(refuse(format!("values may nest {NESTING} deep")));
+    }
+    if let Some(view) = value.read_lock::<View>() {
+        weigh(view.value(), room)?;
+        return Ok(view.value().clone());
     }
     if let Ok(items) = value.as_array_ref() {
-        return Value::Array(items.iter().map(to_json).collect());
+        return items.iter().map(|item| convert(item, depth + 1, room)).collect();
     }
     if let Ok(map) = value.as_map_ref() {
-        return map.iter().map(|(name, value)| (name.to_string(), to_json(value))).collect();
+        let mut fields = serde_json::Map::new();
+        for (name, value) in map.iter() {
+            take(room, name.len())?;
+            fields.insert(name.to_string(), convert(value, depth + 1, room)?);
+        }
+        return Ok(fields.into());
     }
     if let Ok(text) = value.as_immutable_string_ref() {
-        return Value::from(text.as_str());
+        take(room, text.len())?;
+        return Ok(text.as_str().into());
     }
+    Ok(scalar_json(value))
+}
+
+fn scalar_json(value: &Dynamic) -> Value {
     if let Ok(whole) = value.as_int() {
         return whole.into();
     }
@@ -237,6 +279,29 @@ pub(crate) fn to_json(value: &Dynamic) -> Value {
         return letter.to_string().into();
     }
     if value.is_unit() { Value::Null } else { value.type_name().into() }
+}
+
+fn take(room: &mut usize, bytes: usize) -> Outcome<()> {
+    match room.checked_sub(bytes.saturating_add(PART_BYTES)) {
+        Some(left) => {
+            *room = left;
+            Ok(())
+        }
+        None => Err(refuse(format!("a value may take {ROOM_BYTES} bytes"))),
+    }
+}
+
+/// Takes the room of a part of a record, before it is copied.
+fn weigh(json: &Value, room: &mut usize) -> Outcome<()> {
+    match json {
+        Value::String(text) => take(room, text.len()),
+        Value::Array(items) => items.iter().try_for_each(|item| weigh(item, room)),
+        Value::Object(map) => map.iter().try_for_each(|(name, value)| {
+            take(room, name.len())?;
+            weigh(value, room)
+        }),
+        _ => take(room, 0),
+    }
 }
 
 /// Makes views readable in scripts, and everything below `()` a `()`.

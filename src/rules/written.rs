@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic};
 use serde_json::Value;
 
 use super::error::type_in_words;
-use super::view::{View, to_json};
+use super::view::{View, json_of};
 use crate::model::AttributeValue;
 
 /// A value that was written, or the statement that there is none.
@@ -29,7 +29,8 @@ impl Written {
             };
         }
         if value.is_array() || value.is_map() || value.is::<View>() || value.is_char() {
-            return Self::from_json(&to_json(value));
+            let json = json_of(value).map_err(|_| "a value so large or deep".to_owned())?;
+            return Self::from_json(&json);
         }
         if let Ok(text) = value.as_immutable_string_ref() {
             return Ok(Self::text(&text));

@@ -16,7 +16,7 @@ use crate::rules::error::{placed, refuse};
 use crate::rules::evaluation::Evaluation;
 use crate::rules::properties::before;
 use crate::rules::target::{Target, attribute_case};
-use crate::rules::view::{View, to_json, with_json};
+use crate::rules::view::{View, json_of, with_json};
 use crate::rules::written::{Written, to_dynamic};
 
 /// What `brevo` is in the handlers of a contact.
@@ -181,7 +181,7 @@ impl ContactHandle {
     }
 
     fn put_list(&self, ctx: &Ctx<'_>, list: &Dynamic, value: ListIntent) -> Outcome<()> {
-        let list = self.list(ctx.fn_name(), &to_json(list))?;
+        let list = self.list(ctx.fn_name(), &json_of(list)?)?;
         let traced = self.draft.traced(ctx, value);
         self.draft.with(|draft| draft.lists.insert(list, traced));
         Ok(())
@@ -276,7 +276,7 @@ impl ContactHandle {
         if !is_web {
             return Err(refuse(format!("`double_opt_in`: `{url}` is not a web address")));
         }
-        let lists = match to_json(lists) {
+        let lists = match json_of(lists)? {
             Value::Array(lists) => lists,
             list => vec![list],
         };
@@ -361,7 +361,7 @@ fn row(table: &Dynamic, tag: &str) -> Outcome<Option<Value>> {
         return Ok(view.value().get(tag).cloned());
     }
     match table.as_map_ref() {
-        Ok(map) => Ok(map.get(tag).map(to_json)),
+        Ok(map) => map.get(tag).map(json_of).transpose(),
         Err(_) => Err(refuse("`add_to_lists` takes a map from tags to lists")),
     }
 }

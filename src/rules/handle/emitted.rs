@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Outcome;
 use crate::model::{Fields, ObjectKey, Timestamp, Traced, TrackedEvent};
 use crate::rules::error::{refuse, type_in_words};
-use crate::rules::view::{View, to_json};
+use crate::rules::view::{View, json_of, to_json};
 
 /// Brevo's bound on the name of an event and of its properties (facts: Brevo, section 6).
 const NAME_LENGTH: usize = 255;
@@ -119,6 +119,13 @@ fn fields(function: &str, what: &str, value: &Dynamic) -> Outcome<Fields> {
 
 /// A script's value as JSON, down to a depth; the error ends the sentence "it holds …".
 pub(super) fn plain(value: &Dynamic, depth: usize) -> Result<Value, String> {
+    // References can make a value large that takes little memory, so its size comes first.
+    let _ =
+        json_of(value).map_err(|_| "values that are too large or nested too deeply".to_owned())?;
+    convert(value, depth)
+}
+
+fn convert(value: &Dynamic, depth: usize) -> Result<Value, String> {
     let deeper =
         || depth.checked_sub(1).ok_or_else(|| "values that are nested too deeply".to_owned());
     if let Some(view) = value.read_lock::<View>() {
@@ -126,13 +133,13 @@ pub(super) fn plain(value: &Dynamic, depth: usize) -> Result<Value, String> {
     }
     if let Ok(items) = value.as_array_ref() {
         let depth = deeper()?;
-        return items.iter().map(|item| plain(item, depth)).collect();
+        return items.iter().map(|item| convert(item, depth)).collect();
     }
     if let Ok(map) = value.as_map_ref() {
         let depth = deeper()?;
         return map
             .iter()
-            .map(|(key, value)| Ok((key.to_string(), plain(value, depth)?)))
+            .map(|(key, value)| Ok((key.to_string(), convert(value, depth)?)))
             .collect();
     }
     match value.as_float() {

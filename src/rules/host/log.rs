@@ -1,6 +1,6 @@
 //! `log`, and `print`, which is the same: lines that are kept with the decision.
 
-use rhai::{Dynamic, Engine, ImmutableString, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, ImmutableString, Map, NativeCallContext, Variant};
 
 use serde_json::Value;
 
@@ -72,9 +72,17 @@ fn shown(value: &Dynamic) -> String {
 pub(super) fn register(engine: &mut Engine) {
     for name in ["log", "print", "debug"] {
         engine.register_fn(name, log);
-        // Rhai has its own for text, which would win otherwise.
-        engine.register_fn(name, |ctx: NativeCallContext<'_>, text: ImmutableString| {
-            log(ctx, text.into())
-        });
+        // Rhai has its own for these types, which would win otherwise.
+        register_for::<ImmutableString>(engine, name);
+        register_for::<Array>(engine, name);
+        register_for::<Map>(engine, name);
+        register_for::<f64>(engine, name);
+        register_for::<bool>(engine, name);
+        register_for::<char>(engine, name);
+        register_for::<()>(engine, name);
     }
+}
+
+fn register_for<T: Variant + Clone>(engine: &mut Engine, name: &str) {
+    engine.register_fn(name, |ctx: NativeCallContext<'_>, value: T| log(ctx, Dynamic::from(value)));
 }

@@ -7,12 +7,14 @@
 //! text that does not hold what the function looks for, such as a number in `phone`, gives `()`.
 
 mod argument;
+mod compare;
 mod field_mapping;
 mod list;
 mod log;
 mod name;
 mod pattern;
 mod phone;
+mod print;
 mod shadow;
 mod table;
 mod text;

@@ -6,6 +6,7 @@ use super::Outcome;
 use super::argument::json_of;
 use crate::model::canonical_json;
 use crate::rules::reference::{FunctionDoc, Kind, fails, gives, parameter, signature};
+use crate::rules::view;
 
 /// The words for these functions.
 pub(super) const DOCS: [FunctionDoc; 2] = [
@@ -56,6 +57,8 @@ fn json(value: &Dynamic) -> Outcome<Dynamic> {
     if value.is_unit() {
         return Ok(Dynamic::UNIT);
     }
+    // Its size and depth come first: references make much of little.
+    let _ = view::json_of(value)?;
     Ok(canonical_json(&json_of("json", value)?).into())
 }
 
