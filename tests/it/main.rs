@@ -14,6 +14,7 @@ mod cost;
 mod crash;
 mod faults;
 mod gone;
+mod hostile;
 mod journey;
 mod recorded;
 mod reload;

@@ -110,6 +110,19 @@ impl Service {
         until("the service has ended", async || self.child.try_wait().unwrap()).await
     }
 
+    /// The most memory that the process has held at once.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let status = read(Path::new(&format!("/proc/{}/status", self.child.id())));
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        kilobytes * 1024
+    }
+
+    /// True while the process that was started is the one that runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
         let url = format!("{}/api/v1/{path}", self.base);
         let answer = client().get(url).bearer_auth(&self.token).send().await.ok()?;
