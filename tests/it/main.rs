@@ -13,6 +13,7 @@ mod consent;
 mod cost;
 mod crash;
 mod faults;
+mod fuzz;
 mod gone;
 mod hostile;
 mod journey;
