@@ -3,12 +3,16 @@
 use rhai::{ASTNode, Position, Stmt};
 
 use super::flow::{Flow, Place, Reached, Variables};
-use super::kind::{self, Decision, IDENTITIES, Kind, WRITABLE};
+use super::kind::{self, Decision, IDENTITIES, Kind};
 use super::survey::{Script, Survey};
 use crate::rules::calls::Functions;
 use crate::rules::code::Code;
 use crate::rules::diagnostic::{Diagnostic, nearest};
 use crate::rules::files::Role;
+use crate::rules::handle::INTERCOM_FIELDS;
+
+/// What stands before the name of a custom attribute of Intercom.
+const CUSTOM_ATTRIBUTES: &str = "custom_attributes";
 
 /// Checks what is done with the records and decisions that handlers get. `visible` are the functions
 /// that could be called as methods of anything.
@@ -102,6 +106,11 @@ fn foreign_method(script: &Script<'_>, decision: Decision, name: &str, at: Posit
     })
 }
 
+/// What a decision for Intercom has.
+fn writable() -> impl Iterator<Item = &'static str> {
+    INTERCOM_FIELDS.into_iter().chain([CUSTOM_ATTRIBUTES])
+}
+
 /// What is wrong with a field of a decision.
 fn field_of(
     script: &Script<'_>,
@@ -114,14 +123,16 @@ fn field_of(
         Decision::Company => return None,
         Decision::Contact if IDENTITIES.contains(&name) => return None,
         Decision::Contact if !name.chars().any(char::is_lowercase) => return None,
-        Decision::Intercom | Decision::IntercomEvent if WRITABLE.contains(&name) => return None,
+        Decision::Intercom | Decision::IntercomEvent if writable().any(|known| known == name) => {
+            return None;
+        }
         _ if is_method => format!("it is a function: write `{name}(…)`"),
         Decision::Emission => format!("it is about a contact: write `brevo.contact(…).{name}`"),
         Decision::Contact => match nearest(name, IDENTITIES) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("attributes are written in upper case: `{}`", name.to_uppercase()),
         },
-        Decision::Intercom | Decision::IntercomEvent => match nearest(name, WRITABLE) {
+        Decision::Intercom | Decision::IntercomEvent => match nearest(name, writable()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("a custom attribute is `custom_attributes.{}`", name.to_lowercase()),
         },

@@ -122,22 +122,6 @@ pub(super) fn is_method(name: &str) -> bool {
 /// Lower-case properties of a decision on a contact.
 pub(super) const IDENTITIES: [&str; 4] = ["email", "ext_id", "sms", "whatsapp"];
 
-/// Fields of a contact that Intercom lets others write.
-pub(super) const WRITABLE: [&str; 12] = [
-    "avatar",
-    "custom_attributes",
-    "email",
-    "external_id",
-    "language_override",
-    "last_seen_at",
-    "name",
-    "owner_id",
-    "phone",
-    "role",
-    "signed_up_at",
-    "unsubscribed_from_emails",
-];
-
 impl Record {
     /// The names of its fields, as far as they are known; none where it may have any.
     pub(super) fn fields(self) -> &'static [&'static str] {

@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine, ImmutableString, Position};
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::{Ctx, Outcome, emitted, register_foreign};
+use super::{Ctx, Outcome, register_foreign};
 use crate::model::{
     AttributeIntent, AttributeName, AttributeValue, Decision, DoubleOptIn, ListIntent, ListRef,
     Origin, RecordId, Traced, Verdict,
@@ -291,30 +291,6 @@ impl ContactHandle {
         Ok(())
     }
 
-    fn track(
-        &self,
-        ctx: &Ctx<'_>,
-        name: &ImmutableString,
-        properties: &Dynamic,
-        at: Option<&Dynamic>,
-    ) -> Outcome<()> {
-        let Some(event) = emitted::event(name, properties, at)? else { return Ok(()) };
-        let traced = self.draft.traced(ctx, event);
-        self.draft.with(|draft| emitted::push(&mut draft.events, traced))
-    }
-
-    fn upsert_object(
-        &self,
-        ctx: &Ctx<'_>,
-        kind: &ImmutableString,
-        id: &Dynamic,
-        fields: &Dynamic,
-    ) -> Outcome<()> {
-        let (key, fields) = emitted::object(kind, id, fields)?;
-        let traced = self.draft.traced(ctx, fields);
-        self.draft.with(|draft| emitted::put(&mut draft.objects, key, traced))
-    }
-
     /// Links a company by Intercom's id; `()` links none, so that `contact.company.id` can stand here.
     fn link_company(&self, ctx: &Ctx<'_>, company: &Dynamic) -> Outcome<()> {
         if company.is_unit() {
@@ -478,7 +454,7 @@ fn register_sent(engine: &mut Engine) {
     engine.register_fn(
         "track",
         |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: ImmutableString, properties: Dynamic| {
-            brevo.track(&ctx, &name, &properties, None)
+            brevo.draft.track(&ctx, &name, &properties, None)
         },
     );
     engine.register_fn(
@@ -487,7 +463,7 @@ fn register_sent(engine: &mut Engine) {
          brevo: &mut ContactHandle,
          name: ImmutableString,
          properties: Dynamic,
-         at: Dynamic| brevo.track(&ctx, &name, &properties, Some(&at)),
+         at: Dynamic| brevo.draft.track(&ctx, &name, &properties, Some(&at)),
     );
     engine.register_fn(
         "upsert_object",
@@ -495,7 +471,7 @@ fn register_sent(engine: &mut Engine) {
          brevo: &mut ContactHandle,
          kind: ImmutableString,
          id: Dynamic,
-         fields: Dynamic| brevo.upsert_object(&ctx, &kind, &id, &fields),
+         fields: Dynamic| brevo.draft.upsert_object(&ctx, &kind, &id, &fields),
     );
     engine.register_fn(
         "link_company",

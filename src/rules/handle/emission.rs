@@ -67,30 +67,6 @@ impl EmissionHandle {
         emission
     }
 
-    fn track(
-        &self,
-        ctx: &Ctx<'_>,
-        name: &ImmutableString,
-        properties: &Dynamic,
-        at: Option<&Dynamic>,
-    ) -> Outcome<()> {
-        let Some(event) = emitted::event(name, properties, at)? else { return Ok(()) };
-        let traced = self.draft.traced(ctx, event);
-        self.draft.with(|emission| emitted::push(&mut emission.events, traced))
-    }
-
-    fn upsert_object(
-        &self,
-        ctx: &Ctx<'_>,
-        kind: &ImmutableString,
-        id: &Dynamic,
-        fields: &Dynamic,
-    ) -> Outcome<()> {
-        let (key, fields) = emitted::object(kind, id, fields)?;
-        let traced = self.draft.traced(ctx, fields);
-        self.draft.with(|emission| emitted::put(&mut emission.objects, key, traced))
-    }
-
     fn contact(&self, contact: &Dynamic) -> Outcome<Dynamic> {
         let id = match to_json(contact) {
             Value::String(id) => Some(id),
@@ -138,7 +114,7 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn(
         "track",
         |ctx: Ctx<'_>, brevo: &mut EmissionHandle, name: ImmutableString, properties: Dynamic| {
-            brevo.track(&ctx, &name, &properties, None)
+            brevo.draft.track(&ctx, &name, &properties, None)
         },
     );
     engine.register_fn(
@@ -147,7 +123,7 @@ pub(super) fn register(engine: &mut Engine) {
          brevo: &mut EmissionHandle,
          name: ImmutableString,
          properties: Dynamic,
-         at: Dynamic| brevo.track(&ctx, &name, &properties, Some(&at)),
+         at: Dynamic| brevo.draft.track(&ctx, &name, &properties, Some(&at)),
     );
     engine.register_fn(
         "upsert_object",
@@ -155,7 +131,7 @@ pub(super) fn register(engine: &mut Engine) {
          brevo: &mut EmissionHandle,
          kind: ImmutableString,
          id: Dynamic,
-         fields: Dynamic| brevo.upsert_object(&ctx, &kind, &id, &fields),
+         fields: Dynamic| brevo.draft.upsert_object(&ctx, &kind, &id, &fields),
     );
     engine.register_fn("contact", |brevo: &mut EmissionHandle, contact: Dynamic| {
         brevo.contact(&contact)

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use rhai::{Dynamic, ImmutableString};
 use serde_json::Value;
 
-use super::Outcome;
-use crate::model::{Fields, ObjectKey, Timestamp, Traced, TrackedEvent};
+use super::draft::Draft;
+use super::{Ctx, Outcome};
+use crate::model::{Decision, Emission, Fields, ObjectKey, Timestamp, Traced, TrackedEvent};
 use crate::rules::error::{refuse, type_in_words};
 use crate::rules::view::{View, json_of, to_json};
 
@@ -49,11 +50,7 @@ pub(super) fn event(
 }
 
 /// The key and fields of `upsert_object(type, id, fields)`.
-pub(super) fn object(
-    kind: &ImmutableString,
-    id: &Dynamic,
-    fields: &Dynamic,
-) -> Outcome<(ObjectKey, Fields)> {
+fn object(kind: &ImmutableString, id: &Dynamic, fields: &Dynamic) -> Outcome<(ObjectKey, Fields)> {
     if kind.trim().is_empty() || kind.contains(':') {
         return Err(refuse(format!("`upsert_object`: `{kind}` is not the type of an object")));
     }
@@ -66,6 +63,79 @@ pub(super) fn object(
     Ok((key, self::fields("upsert_object", "fields", fields)?))
 }
 
+/// A decision that events and objects are part of.
+pub(super) trait Emits: Clone {
+    /// What was tracked so far.
+    fn events(&mut self) -> &mut Vec<Traced<TrackedEvent>>;
+    /// The objects so far.
+    fn objects(&mut self) -> &mut BTreeMap<ObjectKey, Traced<Fields>>;
+}
+
+impl Emits for Decision {
+    fn events(&mut self) -> &mut Vec<Traced<TrackedEvent>> {
+        &mut self.events
+    }
+
+    fn objects(&mut self) -> &mut BTreeMap<ObjectKey, Traced<Fields>> {
+        &mut self.objects
+    }
+}
+
+impl Emits for Emission {
+    fn events(&mut self) -> &mut Vec<Traced<TrackedEvent>> {
+        &mut self.events
+    }
+
+    fn objects(&mut self) -> &mut BTreeMap<ObjectKey, Traced<Fields>> {
+        &mut self.objects
+    }
+}
+
+impl<D: Emits> Draft<D> {
+    /// `track(name, properties)` and `track(name, properties, at)`.
+    pub(super) fn track(
+        &self,
+        ctx: &Ctx<'_>,
+        name: &ImmutableString,
+        properties: &Dynamic,
+        at: Option<&Dynamic>,
+    ) -> Outcome<()> {
+        let Some(event) = event(name, properties, at)? else { return Ok(()) };
+        let traced = self.traced(ctx, event);
+        self.with(|decision| push(decision.events(), traced))
+    }
+
+    /// `upsert_object(type, id, fields)`; of a field that is written twice the last word wins.
+    pub(super) fn upsert_object(
+        &self,
+        ctx: &Ctx<'_>,
+        kind: &ImmutableString,
+        id: &Dynamic,
+        fields: &Dynamic,
+    ) -> Outcome<()> {
+        let (key, fields) = object(kind, id, fields)?;
+        let fields = self.traced(ctx, fields);
+        self.with(|decision| {
+            let objects = decision.objects();
+            if objects.len() >= MAX_EMITTED && !objects.contains_key(&key) {
+                return Err(refuse(format!(
+                    "`upsert_object`: more than {MAX_EMITTED} for one record"
+                )));
+            }
+            match objects.get_mut(&key) {
+                Some(known) => {
+                    known.value.extend(fields.value);
+                    known.origin = fields.origin;
+                }
+                None => {
+                    objects.insert(key, fields);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
 /// Adds an event to a decision.
 pub(super) fn push(
     events: &mut Vec<Traced<TrackedEvent>>,
@@ -75,27 +145,6 @@ pub(super) fn push(
         return Err(refuse(format!("`track`: more than {MAX_EMITTED} events for one record")));
     }
     events.push(event);
-    Ok(())
-}
-
-/// Adds the fields of an object to a decision; of a field that is written twice the last word wins.
-pub(super) fn put(
-    objects: &mut BTreeMap<ObjectKey, Traced<Fields>>,
-    key: ObjectKey,
-    fields: Traced<Fields>,
-) -> Outcome<()> {
-    if objects.len() >= MAX_EMITTED && !objects.contains_key(&key) {
-        return Err(refuse(format!("`upsert_object`: more than {MAX_EMITTED} for one record")));
-    }
-    match objects.get_mut(&key) {
-        Some(known) => {
-            known.value.extend(fields.value);
-            known.origin = fields.origin;
-        }
-        None => {
-            objects.insert(key, fields);
-        }
-    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::rules::evaluation::Evaluation;
 use crate::rules::view::View;
 
 /// Fields of a contact that Intercom lets others write (facts: Intercom, `PUT /contacts/{id}`).
-const FIELDS: [&str; 11] = [
+pub(crate) const FIELDS: [&str; 11] = [
     "avatar",
     "email",
     "external_id",

@@ -18,7 +18,7 @@ use super::error::refuse;
 pub(crate) use company::CompanyHandle;
 pub(crate) use contact::ContactHandle;
 pub(crate) use emission::EmissionHandle;
-pub(crate) use intercom::{IntercomHandle, Occasion};
+pub(crate) use intercom::{FIELDS as INTERCOM_FIELDS, IntercomHandle, Occasion};
 
 #[cfg(test)]
 mod tests;
