@@ -1,4 +1,4 @@
-//! `POST /events` and `/events/batch` (facts: Brevo section 6).
+//! `POST /events` and `/events/batch`, `GET /events` (facts: Brevo section 6).
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 use super::contact::Identifier;
 use super::reply::{Refusal, Reply};
 use super::request::Request;
-use super::state::Account;
+use super::state::{Account, BadEvent};
 use super::value::{Origin, phone};
 use super::write::{Actor, Prepared};
 
 const MAX_BATCH: usize = 200;
 const MAX_BATCH_BYTES: usize = 512 * 1024;
 const MAX_PROPERTIES_BYTES: usize = 50 * 1024;
+const MAX_LISTED: usize = 10_000;
+const DAY: i64 = 86_400;
+const SIX_MONTHS: i64 = 183 * DAY;
 
 impl Account {
     /// `POST /events`.
@@ -36,6 +39,12 @@ impl Account {
         if !(1..=MAX_BATCH).contains(&events.len()) {
             return Err(Refusal::out_of_range("events should have 1 to 200 items"));
         }
+        if self.quirks.bad_event != BadEvent::IsNamed
+            && events.iter().any(|event| check(event).is_err())
+        {
+            let status = if self.quirks.bad_event == BadEvent::BreaksTheCall { 500 } else { 400 };
+            return Err(Refusal::new(status, "bad_request", "Something went wrong"));
+        }
         let (total, label) = (events.len(), request.label());
         let mut failures: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();
         for (index, event) in events.into_iter().enumerate() {
@@ -45,6 +54,43 @@ impl Account {
             }
         }
         Ok(batch_reply(total, &failures))
+    }
+
+    /// `GET /events`: newest first, of the last six months unless dates are given. A date without a
+    /// time ends with its day.
+    pub(super) fn list_events(&self, request: &Request) -> Result<Reply, Refusal> {
+        let (contacts, names) = (request.numbers("contact_id")?, request.texts("event_name"));
+        let time = |name: &str, whole_day: i64| match request.parameter(name) {
+            None => Ok(None),
+            Some(text) => crate::model::Timestamp::parse_text(&text)
+                .map(|time| Some(time.seconds() + if text.len() > 10 { 0 } else { whole_day }))
+                .ok_or_else(|| Refusal::invalid(format!("{name} is not a date"))),
+        };
+        let now = self.now();
+        let from = time("startDate", 0)?.unwrap_or(now - SIX_MONTHS);
+        let to = time("endDate", DAY)?.unwrap_or(now + DAY);
+        let is_wanted = |event: &&Value| {
+            let date = event.get("event_date").and_then(crate::model::Timestamp::parse);
+            let name = event.get("event_name").and_then(Value::as_str).unwrap_or_default();
+            let contact = self.contact_of(event);
+            (contacts.is_empty() || contact.is_some_and(|id| contacts.contains(&id)))
+                && (names.is_empty() || names.iter().any(|wanted| wanted == name))
+                && date.is_none_or(|date| (from..to).contains(&date.seconds()))
+        };
+        let wanted: Vec<&Value> = self.events.iter().filter(is_wanted).collect();
+        let count = wanted.len();
+        let page = request.page(100, MAX_LISTED)?.of(wanted.into_iter());
+        let events: Vec<Value> = page.into_iter().map(|event| self.listed(event)).collect();
+        Ok(Reply::ok(&json!({"events": events, "count": count})))
+    }
+
+    fn listed(&self, event: &Value) -> Value {
+        let field = |name: &str| event.get(name).cloned().unwrap_or_default();
+        json!({
+            "contact_id": self.contact_of(event), "event_date": field("event_date"),
+            "event_name": field("event_name"), "event_properties": field("event_properties"),
+            "contact_properties": field("contact_properties"),
+        })
     }
 
     /// An event may carry attributes of its contact; it touches neither lists nor identifiers, and

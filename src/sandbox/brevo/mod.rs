@@ -49,7 +49,7 @@ use crate::model::{Clock, Digest};
 pub use mood::Matcher;
 pub use rate::Limits;
 pub use reply::Refusal;
-pub use state::Quirks;
+pub use state::{BadEvent, Quirks};
 
 /// How a fake Brevo is set up.
 #[derive(Debug, Clone)]
@@ -319,6 +319,11 @@ impl BrevoSandbox {
     /// The next `times` requests that match are never answered, and nothing is done.
     pub fn hang_next(&self, matcher: impl Into<Matcher>, times: usize) {
         self.shared.moods().add(matcher.into(), Mishap::Hang, times);
+    }
+
+    /// The next `times` requests that match are carried out and never answered.
+    pub fn hang_after_commit_next(&self, matcher: impl Into<Matcher>, times: usize) {
+        self.shared.moods().add(matcher.into(), Mishap::HangAfterCommit, times);
     }
 
     /// A wait before every answer from now on; zero ends it.

@@ -45,6 +45,8 @@ pub(super) enum Mishap {
     ResetAfterCommit,
     /// No answer, ever; nothing is done.
     Hang,
+    /// All is done, and no answer, ever.
+    HangAfterCommit,
 }
 
 /// What happens to one import, in the order in which they are accepted.

@@ -49,6 +49,11 @@ impl Request {
         self.parameters(name).pop()
     }
 
+    /// All values of a query parameter.
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
+        self.parameters(name)
+    }
+
     /// A list of numbers in the query: repeated, separated by commas, or both.
     pub(super) fn numbers(&self, name: &str) -> Result<Vec<i64>, Refusal> {
         self.parameters(name)

@@ -37,6 +37,7 @@ fn plain(account: &mut Account, request: &Request, segments: &[&str]) -> Result<
         ("GET", ["account"]) => Ok(Reply::ok(&account_json())),
         ("GET", ["processes", id]) => process(account, id),
         ("POST", ["events"]) => account.post_event(request),
+        ("GET", ["events"]) => account.list_events(request),
         ("POST", ["events", "batch"]) => account.post_events(request),
         (_, ["contacts", "attributes" | "lists" | "folders" | "batch", ..]) => {
             catalogue_and_lists(account, request, segments)

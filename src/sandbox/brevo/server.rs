@@ -114,6 +114,11 @@ async fn respond(
     let mishap = shared.moods().take(&request.method, &request.path);
     match mishap {
         Some(Mishap::Hang) => match std::future::pending::<Infallible>().await {},
+        Some(Mishap::HangAfterCommit) => {
+            let (reply, standing) = shared.reply(&request, key, None);
+            drop(shared.finish(&request, reply, standing));
+            match std::future::pending::<Infallible>().await {}
+        }
         Some(Mishap::Reset) => Err(HangUp),
         Some(Mishap::ResetAfterCommit) => {
             let (reply, standing) = shared.reply(&request, key, None);

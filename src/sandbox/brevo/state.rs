@@ -24,6 +24,19 @@ pub struct Quirks {
     pub refuses_unknown_attributes: bool,
     /// What the withdrawn `POST /contacts/batch` answers: 410 or 404.
     pub batch_status: u16,
+    /// What a bad event does to the batch that it is in.
+    pub bad_event: BadEvent,
+}
+
+/// What becomes of a batch of events of which one is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadEvent {
+    /// The others are taken, and the answer says which one is bad.
+    IsNamed,
+    /// None is taken, with a 400 that does not say why.
+    SpoilsTheBatch,
+    /// None is taken, with a 500.
+    BreaksTheCall,
 }
 
 impl Default for Quirks {
@@ -33,6 +46,7 @@ impl Default for Quirks {
             import_resubscribes: true,
             refuses_unknown_attributes: false,
             batch_status: 410,
+            bad_event: BadEvent::IsNamed,
         }
     }
 }
@@ -98,6 +112,11 @@ impl Account {
     #[cfg(test)]
     pub(super) fn owned_identifiers(&self) -> usize {
         self.owners.len()
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now().seconds()
     }
 
     /// Milliseconds since 1970: the clock's second, and within it a count, so that two changes

@@ -53,3 +53,30 @@ async fn moods_fail_hang_and_lose_answers() {
     assert_eq!(date, "Mon, 21 Sep 2026 14:13:20 GMT");
     brevo.sandbox.shutdown().await;
 }
+
+#[tokio::test]
+async fn events_are_listed_by_contact_name_and_date() {
+    let brevo = Brevo::start().await;
+    let contact = brevo.sandbox.put_contact(&json!({"email": "ann@example.com"})).unwrap();
+    let event = |name: &str, date: &str| {
+        json!({"event_name": name, "event_date": date, "event_properties": {"n": 1},
+               "identifiers": {"email_id": "ann@example.com"}})
+    };
+    let events = json!({"events": [event("a", "2026-09-20T10:00:00.000Z"),
+        event("b", "2026-09-21T10:00:00.000Z"), event("b", "2025-01-01T10:00:00.000Z")]});
+    let answer = brevo.try_send(Method::POST, "/events/batch", events).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 202);
+    let list = async |query: &str| {
+        let (status, body) = brevo.get(&format!("/events{query}")).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    let all = list("").await;
+    assert_eq!((&all["count"], &all["events"][0]["event_name"]), (&json!(2), &json!("b")));
+    assert_eq!(all["events"][0]["contact_id"], contact);
+    assert_eq!(all["events"][0]["event_properties"], json!({"n": 1}));
+    assert_eq!(list("?event_name=a&event_name=b&startDate=2024-01-01").await["count"], 3);
+    assert_eq!(list("?event_name=a&endDate=2026-09-20").await["count"], 1);
+    assert_eq!(list("?endDate=2026-09-19").await["count"], 0);
+    assert_eq!(list(&format!("?contact_id={}", contact + 1)).await["count"], 0);
+}
