@@ -48,6 +48,10 @@ pub enum CallKind {
     AddToList,
     /// `POST /contacts/lists/{id}/contacts/remove`.
     RemoveFromList,
+    /// `POST /events/batch`.
+    SendEvents,
+    /// `GET /events`.
+    FindEvents,
 }
 
 impl CallKind {
@@ -71,6 +75,8 @@ impl CallKind {
             Self::Folders | Self::CreateFolder => "/contacts/folders",
             Self::AddToList => "/contacts/lists/{id}/contacts/add",
             Self::RemoveFromList => "/contacts/lists/{id}/contacts/remove",
+            Self::SendEvents => "/events/batch",
+            Self::FindEvents => "/events",
         }
     }
 
@@ -83,7 +89,8 @@ impl CallKind {
             | Self::File
             | Self::Attributes
             | Self::Lists
-            | Self::Folders => Method::GET,
+            | Self::Folders
+            | Self::FindEvents => Method::GET,
             Self::Update => Method::PUT,
             Self::Delete => Method::DELETE,
             Self::Upsert
@@ -92,31 +99,37 @@ impl CallKind {
             | Self::CreateList
             | Self::CreateFolder
             | Self::AddToList
-            | Self::RemoveFromList => Method::POST,
+            | Self::RemoveFromList
+            | Self::SendEvents => Method::POST,
         }
     }
 
     /// True where a second call changes nothing that the first did not. An import is written once: a
-    /// second one of the same rows would hold up the account's queue. Two lists may share a name.
+    /// second one of the same rows would hold up the account's queue. Two lists may share a name. An
+    /// event has no identity in Brevo: sent twice, it happened twice.
     pub(super) fn is_idempotent(self) -> bool {
-        !matches!(self, Self::Import | Self::CreateList | Self::CreateFolder)
+        !matches!(self, Self::Import | Self::CreateList | Self::CreateFolder | Self::SendEvents)
     }
 
     /// Which rate limit the call counts against (facts: Brevo section 9).
     pub(super) fn bucket(self) -> Bucket {
         match self {
             Self::File => Bucket::None,
-            Self::Account | Self::Process => Bucket::Other,
+            Self::SendEvents => Bucket::Events,
+            // Only the sending of events has a bucket of its own.
+            Self::Account | Self::Process | Self::FindEvents => Bucket::Other,
             _ => Bucket::Contacts,
         }
     }
 }
 
-/// A rate limit of Brevo's. Events have one of their own, which no call uses yet.
+/// A rate limit of Brevo's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bucket {
     /// `/contacts...`: calls per second and hour.
     Contacts,
+    /// The sending of events: calls per second and hour.
+    Events,
     /// All that has no bucket of its own: calls per hour.
     Other,
     /// Not part of the API.

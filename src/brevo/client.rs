@@ -12,6 +12,7 @@ use url::Url;
 
 use super::call::{Bucket, Call, CallCounter, CallCounts, CallKind};
 use super::error::{BrevoError, ErrorKind};
+use super::events;
 use super::wire::Account;
 use crate::http::{
     Backoff, HttpClient, HttpOptions, Lane, LimitStatus, Limiter, Observation, Permit, Rate,
@@ -212,6 +213,10 @@ impl BrevoClient {
         match answer.status.as_u16() {
             200..=299 => Ok(answer),
             429 => Err(self.refused(bucket, headers)),
+            // All events of a batch are refused: the answer says why for each, as a 207 does.
+            400 if call.kind == CallKind::SendEvents && events::names_events(&answer.body) => {
+                Ok(answer)
+            }
             status => {
                 let route = call.kind.route();
                 Err(BrevoError::from_answer(route, status, &answer.body))
@@ -267,7 +272,7 @@ impl BrevoClient {
 
     /// Blocks the bucket after a 429.
     fn refused(&self, bucket: Bucket, headers: LimitHeaders) -> BrevoError {
-        let by_second = bucket == Bucket::Contacts
+        let by_second = matches!(bucket, Bucket::Contacts | Bucket::Events)
             && headers.limit.is_none_or(|limit| window(bucket, limit) == SECOND);
         let longest = if by_second { LONGEST_WAIT } else { HOUR };
         let retry_after = headers.reset.unwrap_or(SECOND).clamp(SECOND, longest);
@@ -281,6 +286,7 @@ impl BrevoClient {
     fn limiter(&self, bucket: Bucket) -> Option<&Limiter> {
         match bucket {
             Bucket::Contacts => Some(&self.0.contacts),
+            Bucket::Events => Some(&self.0.events),
             Bucket::Other => Some(&self.0.other),
             Bucket::None => None,
         }
@@ -310,10 +316,13 @@ impl LimitHeaders {
 }
 
 /// The window that a limit is about. No account may call `/contacts` more than 600 times a second,
-/// and 36,000 an hour is the least (facts: Brevo section 9).
+/// and 36,000 an hour is the least. Whether batches of events count with events (at most 60 a second)
+/// or with everything else (at least 100 an hour) is not documented: the limit tells (facts: Brevo
+/// section 9).
 fn window(bucket: Bucket, limit: u32) -> Duration {
     match bucket {
         Bucket::Contacts if limit <= 600 => SECOND,
+        Bucket::Events if limit < 100 => SECOND,
         _ => HOUR,
     }
 }
@@ -370,6 +379,8 @@ mod tests {
         case(Bucket::Contacts, None, None, 1);
         case(Bucket::Contacts, Some(36_000), Some(1_740), 1_740);
         case(Bucket::Other, Some(100), Some(1_740), 1_740);
+        case(Bucket::Events, Some(10), Some(1_740), 60);
+        case(Bucket::Events, Some(100), Some(1_740), 1_740);
         case(Bucket::Other, Some(100), Some(1_740_000), 3_600);
     }
 

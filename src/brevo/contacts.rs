@@ -179,7 +179,7 @@ impl BrevoClient {
 }
 
 /// `YYYY-MM-DDTHH:mm:ss.SSSZ`, the form that Brevo's filters take.
-fn with_milliseconds(time: Timestamp) -> String {
+pub(super) fn with_milliseconds(time: Timestamp) -> String {
     time.to_string().replace('Z', ".000Z")
 }
 

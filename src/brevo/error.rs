@@ -188,7 +188,7 @@ impl ErrorBody {
 }
 
 /// Cuts a text of Brevo's to 300 characters, on one line, with e-mail addresses masked.
-fn mask(text: &str) -> String {
+pub(super) fn mask(text: &str) -> String {
     const LONGEST: usize = 300;
     let in_address = |c: char| c.is_alphanumeric() || "@.!#$%&'*+-/=?^_`{|}~".contains(c);
     let mut masked = String::new();
