@@ -144,8 +144,17 @@ pub const VALUES_LEFT_OUT: Metric =
 pub const IDENTIFIERS_LEFT_OUT: Metric =
     counter("tajo_identifiers_left_out_total", "Identifiers that another Brevo contact owns");
 
+/// Events that rules tracked; label `result`.
+pub const EVENTS: Metric =
+    counter("tajo_events_total", "Events that rules tracked by what became of them");
+/// Events that wait to be sent.
+pub const EVENTS_DUE: Metric = gauge("tajo_events_due", "Events that wait to be sent");
+/// Parts of decisions that this version does not write; label `part`.
+pub const UNSERVED_PARTS: Metric =
+    counter("tajo_unserved_parts_total", "Parts of decisions that this version does not write");
+
 /// Every metric there is.
-pub const METRICS: [Metric; 14] = [
+pub const METRICS: [Metric; 17] = [
     RECORDS,
     DUPLICATES,
     REDERIVED,
@@ -160,6 +169,9 @@ pub const METRICS: [Metric; 14] = [
     STORE_UP,
     VALUES_LEFT_OUT,
     IDENTIFIERS_LEFT_OUT,
+    EVENTS,
+    EVENTS_DUE,
+    UNSERVED_PARTS,
 ];
 
 /// Tells the recorder that is in force what the metrics mean.

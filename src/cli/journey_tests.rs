@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deployment::{Deployment, Running};
 use super::init::write_project;
-use super::runner::{Runner, lock_and_open};
+use super::runner::{History, Runner, lock_and_open};
 use super::{connectors, dead_letters};
 use crate::engine::{Engine, EngineLock, Schedule, SyncRequest};
 use crate::model::SystemClock;
@@ -68,7 +68,7 @@ fn full() -> SyncRequest {
 
 /// Runs a sync to its end; how many contacts it read.
 async fn sync_with(runner: &Runner) -> u64 {
-    let id = runner.request_sync(full()).await.unwrap();
+    let id = runner.request_sync(full(), History::Known).await.unwrap();
     while !runner.sync(&id).await.unwrap().state.is_over() {
         super::runner::look_again().await;
     }

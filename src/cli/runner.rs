@@ -32,6 +32,15 @@ pub(super) enum Runner {
     Own { engine: Engine, _lock: EngineLock },
 }
 
+/// What becomes of events that happened before the first sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum History {
+    /// They are known without being sent.
+    Known,
+    /// They are sent as well.
+    Sent,
+}
+
 /// How a sync stands.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct SyncView {
@@ -86,9 +95,16 @@ impl Runner {
     }
 
     /// Asks for a sync; its id.
-    pub(super) async fn request_sync(&self, request: SyncRequest) -> Result<String, Failure> {
+    pub(super) async fn request_sync(
+        &self,
+        request: SyncRequest,
+        history: History,
+    ) -> Result<String, Failure> {
         match self {
-            Self::Own { engine, .. } => Ok(engine.request_sync(request).await?.id),
+            Self::Own { engine, .. } => Ok(match history {
+                History::Known => engine.request_sync(request).await?.id,
+                History::Sent => engine.request_backfill(request).await?.id,
+            }),
             Self::Service(api) => {
                 let names: Vec<&str> =
                     request.resources.iter().map(|resource| resource.as_str()).collect();
@@ -96,6 +112,9 @@ impl Runner {
                 let mut body = json!({ "type": request.kind, "since": since });
                 if let (false, Some(fields)) = (names.is_empty(), body.as_object_mut()) {
                     fields.insert("resources".to_owned(), json!(names));
+                }
+                if let (History::Sent, Some(fields)) = (history, body.as_object_mut()) {
+                    fields.insert("backfillEvents".to_owned(), json!(true));
                 }
                 let route = "/api/v1/connectors/intercom/sync";
                 let queued: Option<Queued> = api.change(Method::POST, route, Some(body)).await?;
@@ -172,7 +191,9 @@ impl Runner {
         loop {
             let status = self.status().await?;
             show(&status);
-            if status.work == 0 && status.records.pending == 0 {
+            // Nothing waits for events that Brevo does not take at all.
+            let sends = status.events.due > 0 && status.events.disabled.is_none();
+            if status.work == 0 && status.records.pending == 0 && !sends {
                 return Ok(status);
             }
             if stalled.is_too_long(&status) {
@@ -241,6 +262,7 @@ impl Stalled {
             records.accepted,
             status.rederived,
             status.dead_letters,
+            status.events.due,
         ];
         match &self.since {
             Some((since, before)) if *before == figures && !status.degraded.is_empty() => {
@@ -281,7 +303,7 @@ mod tests {
     fn only_an_engine_that_says_why_can_be_stalled() {
         let mut status = StatusView { work: 3, ..StatusView::default() };
         let long_ago = Instant::now().checked_sub(STALLED);
-        let figures = vec![3, 0, 0, 0, 0];
+        let figures = vec![3, 0, 0, 0, 0, 0];
         let mut stalled = Stalled { since: long_ago.map(|at| (at, figures.clone())) };
         assert!(!stalled.is_too_long(&status), "an import may take its time");
         status.degraded.push("writing to brevo is paused".to_owned());

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::failure::Failure;
-use crate::engine::{RateLimits, RulesView, Status};
+use crate::engine::{EventsView, RateLimits, RulesView, Status};
 use crate::model::{Clock, SystemClock};
 use crate::store::{Resource, Store, Sync, SyncState};
 
@@ -23,6 +23,7 @@ pub(super) struct StatusView {
     pub(super) work: u64,
     pub(super) managed: u64,
     pub(super) dead_letters: u64,
+    pub(super) events: EventsFigures,
     pub(super) rules: RuleSetView,
     pub(super) rate_limits: LimitsView,
     pub(super) degraded: Vec<String>,
@@ -41,6 +42,17 @@ pub(super) struct RecordsView {
     pub(super) held: u64,
     pub(super) dead: u64,
     pub(super) pending: u64,
+}
+
+/// Events that rules tracked, by what became of them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventsFigures {
+    pub(super) sent: u64,
+    pub(super) due: u64,
+    pub(super) known: u64,
+    pub(super) dead: u64,
+    pub(super) disabled: Option<String>,
 }
 
 /// The live rules.
@@ -107,6 +119,7 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
             pinned: store.rules_pin().await?.map(|pin| pin.version),
         },
         rate_limits: RateLimits { intercom: None, brevo: Vec::new() },
+        events: EventsView { counts: counts.events, disabled: None },
         degraded: Vec::new(),
     };
     Ok(serde_json::to_value(status)?)

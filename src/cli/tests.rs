@@ -167,6 +167,9 @@ fn the_help_of_a_sync_says_what_it_does() {
           --since <DATE>
               Only what was updated since: a date, a time (ISO 8601) or seconds since 1970
 
+          --backfill-events
+              Sends what happened before the first sync as events, too
+
           --json
               Prints the result as JSON
 

@@ -10,10 +10,10 @@ use crate::config::{Config, OnGone};
 use crate::http::Lane;
 use crate::model::{
     Applied, BrevoContact, Change, Decision, Email, Liveness, Mirrored, Record, RecordId,
-    RecordKey, Resolved, Timestamp, Verdict, difference,
+    RecordKey, Resolved, Source, Timestamp, Verdict, difference,
 };
 use crate::rules::{ContactInput, RuleSet, ScriptError};
-use crate::store::{Cause, Claim, Ending, MirrorWrite, Outcome, Settlement, Subject};
+use crate::store::{Cause, Claim, Derivation, Ending, MirrorWrite, Outcome, Settlement, Subject};
 
 /// How long to wait before a script that ran into its time limit is tried a second time.
 const RETRY_TIME_LIMIT_SECONDS: i64 = 5;
@@ -44,6 +44,8 @@ pub(crate) struct Decided {
     /// Whom it is written to, and who stood for the record before.
     pub(crate) target: identity::Target,
     pub(crate) wish: Wish,
+    /// What is remembered of it once it has ended as decided; none: no rule decided.
+    derivation: Option<Box<Derivation>>,
     /// The ledger's word on the address.
     email_suppressed: bool,
     sms_suppressed: bool,
@@ -75,6 +77,8 @@ pub(crate) struct Planned {
     /// Written before this one: what the engine granted to the contact that stood for the record
     /// until now.
     pub(crate) release: Option<(Box<Mirrored>, Change)>,
+    /// What is remembered once it is written.
+    pub(crate) derivation: Option<Box<Derivation>>,
     /// What was applied includes an intent of a process that died.
     is_credited: bool,
 }
@@ -141,7 +145,7 @@ pub(crate) fn decide(
     journey: Journey,
 ) -> Station {
     let Some(record) = journey.subject.record.clone() else {
-        return ended(journey.claim, Outcome::Ignored, None);
+        return ended(journey.claim, Outcome::Ignored);
     };
     if !record.liveness.is_live() {
         return farewell(config, journey, &record);
@@ -171,26 +175,75 @@ pub(crate) fn decide(
     if chosen.is_some() && chosen != journey.subject.address {
         return match chosen {
             Some(address) => Station::Elsewhere(Box::new(journey), address),
-            None => ended(journey.claim, Outcome::Ignored, None),
+            None => ended(journey.claim, Outcome::Ignored),
         };
     }
     let wish = match &decision.verdict {
-        Verdict::Skip { .. } => return ended(journey.claim, Outcome::Skipped, Some(decision)),
+        Verdict::Skip { .. } => return skipped(journey.claim, &record, decision, config),
         Verdict::Release => Wish::Release(Some(decision)),
         Verdict::Delete => Wish::Delete(Some(decision)),
         // One that lost its last identifier is released; one that never had any is left out.
         Verdict::Write if decision.email.is_none() && decision.ext_id.is_none() => {
             if target.current.is_none() {
-                return ended(journey.claim, Outcome::Skipped, Some(decision));
+                return skipped(journey.claim, &record, decision, config);
             }
             Wish::Release(Some(decision))
         }
         Verdict::Write => Wish::Rules(decision),
     };
-    decided(journey, target, wish)
+    let derivation = match &wish {
+        Wish::Rules(decision) => Some(derivation(&record, decision, config, Events::Tracked)),
+        Wish::Release(Some(decision)) | Wish::Delete(Some(decision)) => {
+            Some(derivation(&record, decision, config, Events::None))
+        }
+        Wish::Release(None) | Wish::Delete(None) | Wish::OptOut => None,
+    };
+    decided(journey, target, wish, derivation)
 }
 
-fn decided(journey: Journey, target: identity::Target, wish: Wish) -> Station {
+/// Whether the events that a decision tracked are to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    /// They are.
+    Tracked,
+    /// The contact is not written, so nothing is said of it.
+    None,
+}
+
+/// What is remembered of a derivation.
+fn derivation(
+    record: &Record,
+    decision: &Decision,
+    config: &Config,
+    events: Events,
+) -> Box<Derivation> {
+    // A notification tells of what has just happened, whatever time its snapshot bears: some, as of
+    // tags, leave `updated_at` as it was.
+    let happened = match record.version.source {
+        Source::Notification => decision.as_of,
+        Source::Read { .. } => record.version.at,
+    };
+    Box::new(Derivation {
+        subject: decision.subject.clone(),
+        contact: decision.subject.id.clone(),
+        rule_set: decision.rule_set.clone(),
+        as_of: decision.as_of,
+        snapshot: record.version.digest,
+        happened,
+        backfills: config.intercom.backfill_events,
+        events: match events {
+            Events::Tracked => decision.events.clone(),
+            Events::None => Vec::new(),
+        },
+    })
+}
+
+fn decided(
+    journey: Journey,
+    target: identity::Target,
+    wish: Wish,
+    derivation: Option<Box<Derivation>>,
+) -> Station {
     let Journey { claim, subject } = journey;
     let said = subject.record.as_ref().map(|record| suppression::opted_out(&record.body));
     let (says_email, says_sms) = said.unwrap_or_default();
@@ -200,6 +253,7 @@ fn decided(journey: Journey, target: identity::Target, wish: Wish) -> Station {
         owner: subject.id,
         target,
         wish,
+        derivation,
         email_suppressed: subject.email_suppressed || says_email,
         sms_suppressed: subject.sms_suppressed || says_sms,
         is_credited,
@@ -217,7 +271,7 @@ fn farewell(config: &Config, journey: Journey, record: &Record) -> Station {
     let current =
         identity::target(&Subject { at_address: None, ..journey.subject.clone() }).current;
     if current.is_none() {
-        return ended(journey.claim, Outcome::Unchanged, None);
+        return ended(journey.claim, Outcome::Unchanged);
     }
     // Another live contact has the address: that one speaks for it from now on.
     if let Some(heir) = journey.subject.duplicates.first() {
@@ -225,10 +279,10 @@ fn farewell(config: &Config, journey: Journey, record: &Record) -> Station {
     }
     let target = identity::Target { current, former: None };
     match policy {
-        OnGone::Keep => ended(journey.claim, Outcome::Unchanged, None),
-        OnGone::Unsubscribe => decided(journey, target, Wish::OptOut),
-        OnGone::Release => decided(journey, target, Wish::Release(None)),
-        OnGone::Delete => decided(journey, target, Wish::Delete(None)),
+        OnGone::Keep => ended(journey.claim, Outcome::Unchanged),
+        OnGone::Unsubscribe => decided(journey, target, Wish::OptOut, None),
+        OnGone::Release => decided(journey, target, Wish::Release(None), None),
+        OnGone::Delete => decided(journey, target, Wish::Delete(None), None),
     }
 }
 
@@ -249,7 +303,7 @@ fn spoken_for(journey: Journey, primary: RecordId) -> Station {
     });
     if stands_elsewhere {
         // It moved to an address that is taken: what it was granted at its old one goes.
-        return decided(journey, target, Wish::Release(None));
+        return decided(journey, target, Wish::Release(None), None);
     }
     let ending = Ending::Done { outcome: Outcome::Skipped, due_again: None };
     let mut settlement = Settlement::new(journey.claim, ending);
@@ -264,10 +318,17 @@ fn spoken_for(journey: Journey, primary: RecordId) -> Station {
     Station::Ended(Box::new(settlement))
 }
 
-fn ended(claim: Claim, outcome: Outcome, decision: Option<Box<Decision>>) -> Station {
-    let due_again = decision.as_ref().and_then(|decision| decision.flips_at);
-    let mut settlement = Settlement::new(claim, Ending::Done { outcome, due_again });
-    settlement.decision = decision;
+fn ended(claim: Claim, outcome: Outcome) -> Station {
+    let ending = Ending::Done { outcome, due_again: None };
+    Station::Ended(Box::new(Settlement::new(claim, ending)))
+}
+
+/// The end of a record that the rules leave out.
+fn skipped(claim: Claim, record: &Record, decision: Box<Decision>, config: &Config) -> Station {
+    let ending = Ending::Done { outcome: Outcome::Skipped, due_again: decision.flips_at };
+    let mut settlement = Settlement::new(claim, ending);
+    settlement.derivation = Some(derivation(record, &decision, config, Events::None));
+    settlement.decision = Some(decision);
     Station::Ended(Box::new(settlement))
 }
 
@@ -296,8 +357,16 @@ pub(crate) fn compare(
     decided: Decided,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Planned, Box<Settlement>> {
-    let Decided { claim, owner, target, wish, email_suppressed, sms_suppressed, is_credited } =
-        decided;
+    let Decided {
+        claim,
+        owner,
+        target,
+        wish,
+        derivation,
+        email_suppressed,
+        sms_suppressed,
+        is_credited,
+    } = decided;
     let (resolved, decision, action) = match wish {
         Wish::Rules(decision) => match resolve::resolve(config, account, &decision, left_out) {
             Ok(resolved) => (resolved, Some(decision), Action::Write),
@@ -350,6 +419,7 @@ pub(crate) fn compare(
         change,
         action,
         release,
+        derivation,
         is_credited,
     };
     if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
@@ -373,6 +443,7 @@ pub(crate) fn unchanged(planned: Planned) -> Box<Settlement> {
     let mut settlement =
         Settlement::new(planned.claim, Ending::Done { outcome: Outcome::Unchanged, due_again });
     settlement.decision = planned.decision;
+    settlement.derivation = planned.derivation;
     if let Some(mirrored) = planned.current {
         match planned.action {
             Action::Release => {

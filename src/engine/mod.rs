@@ -8,6 +8,7 @@ mod account;
 mod assemble;
 mod derive;
 mod error;
+mod events;
 mod gate;
 mod hydrate;
 mod identity;
@@ -27,6 +28,7 @@ mod services;
 mod status;
 mod suppression;
 mod sweep;
+mod unserved;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -45,7 +47,7 @@ pub use runtime::Schedule;
 use serde_json::Value;
 pub(crate) use services::Services;
 pub use services::rule_environment;
-pub use status::{RateLimits, RulesView, Status};
+pub use status::{EventsView, RateLimits, RulesView, Status};
 pub use sweep::SyncRequest;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +78,8 @@ pub(crate) struct Inner {
     scripts: scripts::Scripts,
     locks: locks::Locks,
     gate: gate::Gate,
+    events: events::Sink,
+    unserved: unserved::Unserved,
     live_work: Notify,
     bulk_work: Notify,
     sync_work: Notify,
@@ -137,6 +141,8 @@ impl Engine {
             scripts: scripts::Scripts::start()?,
             locks: locks::Locks::default(),
             gate: gate::Gate::default(),
+            events: events::Sink::default(),
+            unserved: unserved::Unserved::default(),
             live_work: Notify::new(),
             bulk_work: Notify::new(),
             sync_work: Notify::new(),
@@ -175,6 +181,11 @@ impl Engine {
     /// Queues a sync.
     pub async fn request_sync(&self, request: SyncRequest) -> Result<Sync, EngineError> {
         self.inner.request_sync(request).await
+    }
+
+    /// Queues a sync that sends also what happened before the first one.
+    pub async fn request_backfill(&self, request: SyncRequest) -> Result<Sync, EngineError> {
+        self.inner.request_backfill(request).await
     }
 
     /// Finds a sync.
@@ -228,6 +239,7 @@ impl Engine {
     pub async fn retry_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, EngineError> {
         let retried = self.inner.store.retry_dead_letters(query, self.now()).await?;
         self.inner.live_work.notify_one();
+        self.inner.events.wake();
         Ok(retried)
     }
 
@@ -250,6 +262,7 @@ impl Engine {
         inner.services.store(Arc::new(services));
         inner.config.store(Arc::new(config));
         inner.gate.open();
+        inner.events.reset();
         inner.live_work.notify_one();
         inner.bulk_work.notify_one();
         inner.sync_work.notify_one();

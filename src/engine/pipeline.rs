@@ -171,6 +171,7 @@ impl Round<'_> {
         let mut wanted = super::account::Wanted::default();
         for one in &decided {
             if let derive::Wish::Rules(decision) = &one.wish {
+                self.engine.unserved.note(decision);
                 resolve::collect_wanted(&footing.config, decision, &mut wanted);
             }
         }
@@ -504,6 +505,7 @@ impl Round<'_> {
             Fate::Stale | Fate::Refused(_) | Fate::Later(_) => {}
         }
         settlement.decision.clone_from(&planned.decision);
+        settlement.derivation.clone_from(&planned.derivation);
         settlement
     }
 
@@ -562,9 +564,15 @@ impl Round<'_> {
         }
         let keys: Vec<WorkKey> =
             endings.iter().map(|settlement| settlement.claim.key.clone()).collect();
+        let tracks = endings
+            .iter()
+            .any(|ending| ending.derivation.as_ref().is_some_and(|d| !d.events.is_empty()));
         self.engine.store.settle(endings, self.engine.clock.now()).await?;
         for key in keys {
             self.open.remove(&key);
+        }
+        if tracks {
+            self.engine.events.wake();
         }
         Ok(())
     }

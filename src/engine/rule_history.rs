@@ -306,6 +306,9 @@ pub(super) async fn keep_rules(engine: Arc<Inner>) {
         }
     };
     loop {
+        if let Some(rules) = engine.rules.current() {
+            engine.unserved.note_handlers(&rules);
+        }
         while let Some(judgement) = engine.rules.next_judgement() {
             if let Err(error) = engine.keep(&judgement, &mut live).await {
                 engine.note(&error);

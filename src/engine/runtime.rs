@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::rule_history::keep_rules;
-use super::{Engine, EngineError, Inner, SyncRequest, pipeline};
+use super::{Engine, EngineError, Inner, SyncRequest, events, pipeline};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
 use crate::store::{Priority, Sync, SyncKind, SyncState};
@@ -64,6 +64,7 @@ impl Engine {
             for _ in 0..BULK_WORKERS {
                 tasks.spawn(bulk(Arc::clone(&engine.inner)));
             }
+            tasks.spawn(events::deliver(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         if schedule == Schedule::AsConfigured {
@@ -90,8 +91,10 @@ impl Engine {
             let counts = self.inner.store.counts(self.now()).await?;
             let is_syncing =
                 self.inner.store.syncs(50).await?.iter().any(|sync| !sync.state.is_over());
+            // Nothing waits for events that Brevo does not take at all.
+            let sends = counts.events.due > 0 && self.inner.events.disabled().is_none();
             // A record that waits for its next try is not done.
-            if counts.work == 0 && counts.records.pending == 0 && !is_syncing {
+            if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !sends {
                 return Ok(());
             }
             if self.inner.wait(Duration::from_millis(100)).await.is_err() {
@@ -165,7 +168,7 @@ impl Inner {
     }
 
     /// Waits while Brevo as a whole cannot be written to.
-    async fn wait_for_gate(&self) -> Result<(), EngineError> {
+    pub(super) async fn wait_for_gate(&self) -> Result<(), EngineError> {
         while let Some(wait) = self.gate.wait() {
             self.wait(wait).await?;
         }
@@ -261,6 +264,7 @@ async fn bulk_round(engine: &Inner) -> Result<bool, EngineError> {
     match claimed.await {
         Ok(claims) if claims.is_empty() => Ok(false),
         Ok(claims) => {
+            let _round = engine.events.expect_more();
             pipeline::work(engine, claims, Lane::Bulk).await;
             Ok(true)
         }

@@ -6,7 +6,7 @@ use super::gate::Closed;
 use super::{EngineError, Inner};
 use crate::http::LimitStatus;
 use crate::rules::RuleError;
-use crate::store::{RecordCounts, Resource, SyncState};
+use crate::store::{EventCounts, RecordCounts, Resource, SyncState};
 
 /// Figures of an engine.
 #[derive(Debug, Clone, Serialize)]
@@ -40,8 +40,21 @@ pub struct Status {
     pub rules: RulesView,
     /// How far the rate limits are used.
     pub rate_limits: RateLimits,
+    /// Events that rules tracked.
+    pub events: EventsView,
     /// What does not work as it should; empty if all is well.
     pub degraded: Vec<String>,
+}
+
+/// Events that rules tracked, as `status` shows them.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventsView {
+    /// How many there are, by what became of them.
+    #[serde(flatten)]
+    pub counts: EventCounts,
+    /// Why Brevo takes no events at all; null if it does.
+    pub disabled: Option<String>,
 }
 
 /// The live rules, as `status` shows them.
@@ -97,6 +110,7 @@ impl Inner {
                     .map(crate::intercom::IntercomClient::limit_status),
                 brevo: services.brevo.limit_status(),
             },
+            events: EventsView { counts: counts.events, disabled: self.events.disabled() },
             degraded: self.degraded(),
         })
     }
@@ -123,6 +137,7 @@ impl Inner {
             }
             None => {}
         }
+        reasons.extend(self.events.problem());
         let rules = self.rules.status();
         match (&rules.version, &rules.error) {
             (None, _) => {

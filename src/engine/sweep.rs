@@ -8,7 +8,9 @@ use super::{EngineError, Inner};
 use crate::http::Lane;
 use crate::intercom::{Cursor, IntercomClient, IntercomError, Page};
 use crate::model::{Snapshot, Timestamp};
-use crate::store::{Arrival, Content, Priority, Progress, Resource, Sync, SyncKind, SyncState};
+use crate::store::{
+    Arrival, Content, LIVE_SINCE, Priority, Progress, Resource, Sync, SyncKind, SyncState,
+};
 
 /// How far an incremental sweep reaches back before the start of the last one: changes take minutes
 /// to become searchable (facts: Intercom section 3.3).
@@ -30,6 +32,21 @@ pub struct SyncRequest {
 impl Inner {
     /// Queues a sync; answers it.
     pub(crate) async fn request_sync(&self, request: SyncRequest) -> Result<Sync, EngineError> {
+        self.queue(self.queued(request)).await
+    }
+
+    /// Queues a sync after which nothing counts as having happened too early to be sent.
+    pub(crate) async fn request_backfill(&self, request: SyncRequest) -> Result<Sync, EngineError> {
+        self.queue(Sync { backfills: true, ..self.queued(request) }).await
+    }
+
+    async fn queue(&self, sync: Sync) -> Result<Sync, EngineError> {
+        self.store.put_sync(sync.clone()).await?;
+        self.sync_work.notify_one();
+        Ok(sync)
+    }
+
+    fn queued(&self, request: SyncRequest) -> Sync {
         let configured = self.config.load().intercom.sync;
         let mut resources = request.resources;
         if resources.is_empty() {
@@ -41,7 +58,7 @@ impl Inner {
             resources =
                 enabled.iter().filter(|(_, on)| *on).map(|(resource, _)| *resource).collect();
         }
-        let sync = Sync {
+        Sync {
             id: uuid::Uuid::now_v7().to_string(),
             kind: request.kind,
             state: SyncState::Queued,
@@ -54,11 +71,28 @@ impl Inner {
             requested_at: self.clock.now(),
             started_at: None,
             finished_at: None,
+            backfills: false,
             error: None,
-        };
-        self.store.put_sync(sync.clone()).await?;
-        self.sync_work.notify_one();
-        Ok(sync)
+        }
+    }
+
+    /// Remembers when the first sync began: what happened before is known without being sent as
+    /// events, unless somebody wants it to be.
+    async fn begin_life(&self, sync: &Sync) -> Result<(), EngineError> {
+        let since = if sync.backfills { Some(Timestamp::EPOCH) } else { sync.started_at };
+        let is_set = self.store.fact(LIVE_SINCE).await?.is_some();
+        if let Some(since) = since.filter(|_| sync.backfills || !is_set) {
+            self.store.put_fact(LIVE_SINCE, since.seconds().to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Derives all contacts again, those included whose events were held to be too old until now.
+    async fn backfill(&self) -> Result<(), EngineError> {
+        let events = self.store.forget_event_history().await?;
+        let contacts = self.store.rederive_all(self.clock.now()).await?;
+        tracing::info!(events, contacts, "what happened before the first sync is sent, too");
+        Ok(())
     }
 
     /// Runs a sync to its end, from where it stands. A page is durable before the cursor moves.
@@ -76,12 +110,16 @@ impl Inner {
         if sync.kind == SyncKind::Incremental && sync.since.is_none() {
             sync.since = self.last_sweep().await?.map(|began| began.plus(-LAG_SECONDS));
         }
+        self.begin_life(&sync).await?;
         self.store.put_sync(sync.clone()).await?;
         tracing::info!(sync.id, kind = ?sync.kind, "a sync begins");
 
         let mut sweep = Sweep { engine: self, intercom, sync };
         self.syncing.store(true, Ordering::Relaxed);
-        let result = sweep.run().await;
+        let mut result = sweep.run().await;
+        if result.is_ok() && sweep.sync.backfills {
+            result = self.backfill().await;
+        }
         self.syncing.store(false, Ordering::Relaxed);
         self.bulk_work.notify_one();
         let mut sync = sweep.sync;

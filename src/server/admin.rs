@@ -36,6 +36,8 @@ struct SyncBody {
     resources: Option<Vec<String>>,
     #[serde(default)]
     since: Value,
+    #[serde(default, rename = "backfillEvents")]
+    backfill_events: bool,
 }
 
 /// Queues a sync. What cannot be read yet is named in the answer.
@@ -51,7 +53,11 @@ pub(super) async fn start_sync(
     let since = since(&asked.since, state.engine.now())?;
     let (resources, ignored) = resources(asked.resources.as_deref().unwrap_or_default())?;
     let request = SyncRequest { kind: asked.kind, resources, since };
-    let sync = state.engine.request_sync(request).await?;
+    let sync = if asked.backfill_events {
+        state.engine.request_backfill(request).await?
+    } else {
+        state.engine.request_sync(request).await?
+    };
     let place = format!("/api/v1/connectors/intercom/syncs/{}", sync.id);
     let answer = Json(json!({"id": sync.id, "ignored": ignored}));
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], answer).into_response())

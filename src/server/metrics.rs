@@ -64,6 +64,13 @@ fn record(status: &Status) {
     }
     total(telemetry::DUPLICATES).absolute(status.duplicates);
     total(telemetry::REDERIVED).absolute(status.rederived);
+    let events = status.events.counts;
+    for (result, count) in
+        [("sent", events.sent), ("known", events.known), ("refused", events.refused)]
+    {
+        labelled(telemetry::EVENTS, "result", result).absolute(count);
+    }
+    set(telemetry::EVENTS_DUE, events.due);
     set(telemetry::WORK, status.work);
     set(telemetry::DEAD_LETTERS, status.dead_letters);
     set(telemetry::RULES_LOADED, status.rules.version.is_some().into());

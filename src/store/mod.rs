@@ -7,6 +7,7 @@
 mod arrival;
 mod dead_letter;
 mod error;
+mod event;
 mod mirror;
 mod rule_set;
 mod sqlite;
@@ -22,6 +23,10 @@ pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Pri
 use async_trait::async_trait;
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use error::StoreError;
+pub use event::{
+    Derivation, Doubt, DueEvent, EventCounts, EventEnd, EventTarget, LIVE_SINCE, LastDerivation,
+    Withheld,
+};
 pub use mirror::{MirrorEntry, MirrorWrite};
 pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
 pub use sqlite::{AddressKey, SqliteStore};
@@ -179,6 +184,31 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// Finds the newest syncs, newest first.
     async fn syncs(&self, limit: usize) -> Result<Vec<Sync>, StoreError>;
+
+    /// Finds up to `limit` events that are due, in the order in which they were tracked. While one
+    /// waits for its next attempt, the later ones of its contact wait, too.
+    async fn due_events(&self, limit: usize, now: Timestamp) -> Result<Vec<DueEvent>, StoreError>;
+
+    /// When the next event is due, if any is to be sent.
+    async fn next_event_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Notes that events are about to be sent, each by its number and with the date that Brevo is
+    /// told. If the process dies before [`Store::end_events`], they are due at `due`, with a doubt.
+    async fn begin_events(
+        &self,
+        events: Vec<(i64, Timestamp)>,
+        due: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Ends attempts to send events, given by their numbers.
+    async fn end_events(
+        &self,
+        ends: Vec<(i64, EventEnd)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Forgets which events are known only because they happened before the first sync.
+    async fn forget_event_history(&self) -> Result<u64, StoreError>;
 
     /// Lists dead letters, newest first.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::EventCounts;
+
 /// Every accepted input, by what became of it. `accepted` is the sum of the others, at any moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct RecordCounts {
@@ -45,4 +47,6 @@ pub struct StoreCounts {
     pub managed: u64,
     /// Dead letters.
     pub dead_letters: u64,
+    /// Events that rules tracked.
+    pub events: EventCounts,
 }

@@ -96,6 +96,9 @@ pub struct Sync {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// What happened before the first sync is sent as events, too.
+    #[serde(default)]
+    pub backfills: bool,
     /// Why it is incomplete or failed.
     pub error: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MirrorWrite, Priority};
+use super::{Derivation, MirrorWrite, Priority};
 use crate::model::{Decision, RecordId, Timestamp};
 
 /// What is to be done for a key.
@@ -114,7 +114,8 @@ pub enum Ending {
 /// Why something became a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cause {
-    /// The class of the cause: `script`, `refused`, `identity`, `list`, `expired`, `crash`, `unusable`.
+    /// The class of the cause: `script`, `refused`, `identity`, `list`, `expired`, `crash`, `unusable`,
+    /// `event`.
     pub kind: &'static str,
     /// What happened, and what to do.
     pub message: String,
@@ -139,11 +140,20 @@ pub struct Settlement {
     pub decision: Option<Box<Decision>>,
     /// Other contacts that this one's end makes dirty.
     pub dirties: Vec<RecordId>,
+    /// The derivation that ended as decided, with the events that it tracked; none where it did not.
+    pub derivation: Option<Box<Derivation>>,
 }
 
 impl Settlement {
     /// The end of a claim with nothing else to remember.
     pub fn new(claim: Claim, ending: Ending) -> Self {
-        Self { claim, ending, mirror: Vec::new(), decision: None, dirties: Vec::new() }
+        Self {
+            claim,
+            ending,
+            mirror: Vec::new(),
+            decision: None,
+            dirties: Vec::new(),
+            derivation: None,
+        }
     }
 }

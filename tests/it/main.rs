@@ -12,6 +12,7 @@ mod check;
 mod consent;
 mod cost;
 mod crash;
+mod events;
 mod faults;
 mod fuzz;
 mod gone;

@@ -8,7 +8,7 @@ use super::Source;
 use crate::cli::deployment::{Deployment, Running};
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::status_view::{self, LimitView, RecordsView, StatusView};
+use crate::cli::status_view::{self, EventsFigures, LimitView, RecordsView, StatusView};
 
 /// Shows what was synced, what became of it and what is not as it should be.
 #[derive(Debug, clap::Args)]
@@ -73,6 +73,9 @@ fn render(engine: &str, status: &StatusView) -> String {
     row("waiting", &status.work.to_string());
     let see = if status.dead_letters > 0 { " (see `tajo dead-letters list`)" } else { "" };
     row("dead letters", &format!("{}{see}", status.dead_letters));
+    if let Some(events) = events(&status.events) {
+        row("events", &events);
+    }
     let mut rules = match (&status.rules.version, &status.rules.loaded_at) {
         (Some(version), Some(at)) => format!("{version} since {at}"),
         (Some(version), None) => version.clone(),
@@ -125,6 +128,18 @@ fn records(records: &RecordsView) -> String {
     format!("{accepted} accepted = {}", parts.join(" + "))
 }
 
+/// What rules tracked; none: they track nothing.
+fn events(events: &EventsFigures) -> Option<String> {
+    let EventsFigures { sent, due, known, dead, .. } = *events;
+    let parts = [(sent, "sent"), (due, "due"), (known, "known"), (dead, "dead")];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, name)| format!("{number} {name}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 fn limit(limit: &LimitView) -> String {
     let LimitView { name, limit, per_seconds, in_use } = limit;
     format!("{name}: {in_use} of {limit} in {per_seconds} s")
@@ -168,6 +183,13 @@ rate limit    intercom: 3 of 50 in 10 s
 degraded      brevo cannot be written to: no answer
 ";
         assert_eq!(render("runs (pid 7, http://127.0.0.1:8080)", &status.unwrap()), expected);
+    }
+
+    #[test]
+    fn events_are_shown_where_rules_track_any() {
+        let figures = EventsFigures { sent: 5, known: 200, ..EventsFigures::default() };
+        assert_eq!(events(&figures).as_deref(), Some("5 sent, 200 known"));
+        assert_eq!(events(&EventsFigures::default()), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::progress::Progress;
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::runner::{Runner, SyncView, look_again};
+use crate::cli::runner::{History, Runner, SyncView, look_again};
 use crate::cli::status_view::StatusView;
 use crate::engine::SyncRequest;
 use crate::model::{Clock, SystemClock, Timestamp};
@@ -53,6 +53,9 @@ pub(in crate::cli) struct Args {
     /// Only what was updated since: a date, a time (ISO 8601) or seconds since 1970.
     #[arg(long, value_name = "DATE", value_parser = since)]
     since: Option<Timestamp>,
+    /// Sends what happened before the first sync as events, too.
+    #[arg(long)]
+    backfill_events: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
@@ -134,9 +137,10 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
         let failure = Failure::usage("`connectors.intercom.enabled` is false");
         return Err(failure.with_help("set it to true to use the connector"));
     }
+    let history = if args.backfill_events { History::Sent } else { History::Known };
     let runner = Runner::start(config).await?;
     let result = tokio::select! {
-        result = follow(&runner, request) => result,
+        result = follow(&runner, request, history) => result,
         _ = tokio::signal::ctrl_c() => Err(interrupted(&runner)),
     };
     runner.stop().await;
@@ -182,17 +186,21 @@ fn interrupted(runner: &Runner) -> Failure {
 }
 
 /// Runs a sync to its end, and until what it brought is written.
-async fn follow(runner: &Runner, request: SyncRequest) -> Result<Summary, Failure> {
+async fn follow(
+    runner: &Runner,
+    request: SyncRequest,
+    history: History,
+) -> Result<Summary, Failure> {
     let began = Instant::now();
     let before = runner.status().await?;
     let calls_before = runner.brevo_calls().await;
-    let id = runner.request_sync(request).await?;
+    let id = runner.request_sync(request, history).await?;
     let mut progress = Progress::start();
     let result = async {
         let sync = read(runner, &id, &mut progress).await?;
         let mut most = 0;
         let after = runner.drained(|status| {
-            let left = status.work.max(status.records.pending);
+            let left = status.work.max(status.records.pending).max(status.events.due);
             most = most.max(left);
             progress.show("deriving and writing", most - left, Some(most));
         });

@@ -45,7 +45,7 @@ async fn what_is_not_there_or_cannot_be_used_is_a_problem() {
 async fn a_sync_is_queued_and_can_be_followed() {
     let server = TestServer::start().await;
     let asked = json!({
-        "type": "full", "since": "2023-01-01",
+        "type": "full", "since": "2023-01-01", "backfillEvents": true,
         "resources": ["contacts", "conversations", "companies", "events", "tags"],
     });
     let reply = server.api("POST", "/connectors/intercom/sync", &asked.to_string()).await;

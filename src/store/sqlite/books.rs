@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::Ids;
 use super::writer::Tx;
 use crate::model::Timestamp;
-use crate::store::{RecordCounts, StoreCounts, StoreError, Sync};
+use crate::store::{EventCounts, RecordCounts, StoreCounts, StoreError, Sync};
 
 pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
     let state = serde_json::to_string(&sync.state)?;
@@ -121,5 +121,12 @@ pub(super) fn counts(
         companies: live("company")?,
         managed: sum("SELECT count(*) FROM mirror WHERE workspace = ?1 AND owner IS NOT NULL")?,
         dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
+        events: EventCounts {
+            sent: counter("events_sent")?,
+            due: sum("SELECT count(*) FROM events WHERE workspace = ?1 AND state = 'due'")?,
+            known: counter("events_known")?,
+            refused: counter("events_refused")?,
+            dead: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1 AND task = 'event'")?,
+        },
     })
 }

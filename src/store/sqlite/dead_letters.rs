@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, work};
+use super::{Ids, events, work};
 use crate::model::Timestamp;
 use crate::store::{
     Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
@@ -57,6 +57,40 @@ pub(super) fn bury_notification(
              VALUES (?1, ?2, ?3, ?4, 1, 1, ?5)",
         )?
         .execute((ids.workspace(), journal, cause.kind, &cause.message, now.seconds()))?;
+    Ok(())
+}
+
+/// What stands for a task where a dead letter is about an event that a rule tracked. It carries no
+/// input: the record that tracked it has its own outcome.
+const EVENT: &str = "event";
+
+/// Buries an event, given by the name of its key.
+pub(super) fn bury_event(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    event: &str,
+    cause: &Cause,
+    attempts: u32,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO dead_letters
+                 (workspace, task, key, kind, message, origin, response, rule_set, carried, attempts, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)",
+        )?
+        .execute((
+            ids.workspace(),
+            EVENT,
+            event,
+            cause.kind,
+            &cause.message,
+            &cause.origin,
+            &cause.response,
+            &cause.rule_set,
+            attempts,
+            now.seconds(),
+        ))?;
     Ok(())
 }
 
@@ -155,6 +189,10 @@ pub(super) fn retry(
         .query_map((ids.workspace(), number(query)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (task, id, carried) in &rows {
+        if task == EVENT {
+            events::revive(tx, ids, id, now)?;
+            continue;
+        }
         let Some(task) = Task::from_text(task) else {
             continue;
         };
@@ -171,13 +209,23 @@ pub(super) fn retry(
 
 /// Drops dead letters: their inputs count as skipped.
 pub(super) fn discard(tx: &Tx<'_>, ids: &Ids, query: &DeadLetterQuery) -> Result<u64, StoreError> {
-    let carried: Vec<i64> = tx
+    let rows: Vec<(Option<String>, Option<String>, i64)> = tx
         .conn
-        .prepare_cached("DELETE FROM dead_letters WHERE workspace = ?1 AND (?2 IS NULL OR id = ?2) RETURNING carried")?
-        .query_map((ids.workspace(), number(query)), |row| row.get(0))?
+        .prepare_cached(
+            "DELETE FROM dead_letters WHERE workspace = ?1 AND (?2 IS NULL OR id = ?2)
+             RETURNING task, key, carried",
+        )?
+        .query_map((ids.workspace(), number(query)), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
         .collect::<Result<_, _>>()?;
-    tx.count("skipped", carried.iter().sum());
-    Ok(carried.len() as u64)
+    for (task, key, _) in &rows {
+        if let (Some(EVENT), Some(event)) = (task.as_deref(), key) {
+            events::drop_dead(tx, ids, event)?;
+        }
+    }
+    tx.count("skipped", rows.iter().map(|(.., carried)| carried).sum());
+    Ok(rows.len() as u64)
 }
 
 fn number(query: &DeadLetterQuery) -> Option<i64> {

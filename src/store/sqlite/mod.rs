@@ -3,6 +3,7 @@
 mod address;
 mod books;
 mod dead_letters;
+mod events;
 mod mirror;
 mod reader;
 mod records;
@@ -26,9 +27,9 @@ use rusqlite_migration::{M, Migrations};
 use writer::Writer;
 
 use super::{
-    Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, MirrorEntry,
-    OpenImport, OptOut, Priority, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts,
-    StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
+    Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, DueEvent, EventEnd,
+    MirrorEntry, OpenImport, OptOut, Priority, RuleSetEntry, RuleSetSummary, Settlement, Store,
+    StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
 };
 use crate::model::{
     BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RulesPin, Snapshot,
@@ -38,7 +39,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -191,6 +192,7 @@ fn migrations() -> Migrations<'static> {
             |tx: &rusqlite::Transaction<'_>| rule_sets::migrate(tx),
         ),
         M::up(include_str!("../migrations/0003_fewer_indexes.sql")),
+        M::up(include_str!("../migrations/0004_events.sql")),
     ])
 }
 
@@ -557,6 +559,45 @@ impl Store for SqliteStore {
 
     async fn syncs(&self, limit: usize) -> Result<Vec<Sync>, StoreError> {
         self.read(move |conn, ids| books::newest(conn, ids, limit)).await
+    }
+
+    async fn due_events(&self, limit: usize, now: Timestamp) -> Result<Vec<DueEvent>, StoreError> {
+        self.read(move |conn, ids| events::due(conn, ids, limit, now)).await
+    }
+
+    async fn next_event_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(events::next_due).await
+    }
+
+    async fn begin_events(
+        &self,
+        events: Vec<(i64, Timestamp)>,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, _| events::begin(tx, &events, due)).await
+    }
+
+    async fn end_events(
+        &self,
+        ends: Vec<(i64, EventEnd)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| {
+            ends.iter().try_for_each(|(seq, end)| events::end(tx, ids, *seq, end, now))
+        })
+        .await
+    }
+
+    async fn forget_event_history(&self) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let forgotten =
+                self.write(|tx, ids| events::forget_history(tx, ids, PER_TRANSACTION)).await?;
+            total += forgotten;
+            if forgotten < PER_TRANSACTION as u64 {
+                return Ok(total);
+            }
+        }
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {

@@ -178,7 +178,7 @@ fn no_statement_walks_a_table_that_grows() {
         regex::Regex::new(r#""((?:SELECT|UPDATE|DELETE|INSERT)\b(?:[^"\\]|\\.|\\\n)*)""#).unwrap();
     let blank = regex::Regex::new(r"\{\w+\}").unwrap();
     let walk = regex::Regex::new(
-        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|intents)\b(.*)$",
+        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|derivations|intents)\b(.*)$",
     )
     .unwrap();
     let mut seen = 0;
@@ -312,4 +312,90 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(run(steps));
     }
+}
+
+fn tracked(contact: u8, names: &[&str]) -> Box<crate::store::Derivation> {
+    use crate::model::{Digest, Origin, RuleSetVersion, Traced, TrackedEvent};
+    let id: RecordId = format!("c{contact}").parse().unwrap();
+    let event = |name: &&str| Traced {
+        value: TrackedEvent { name: (*name).to_owned(), at: None, properties: Default::default() },
+        origin: Origin { file: "scripts/mapping.rhai".into(), line: 3, column: 5 },
+    };
+    Box::new(crate::store::Derivation {
+        subject: RecordKey::contact(id.clone()),
+        contact: id,
+        rule_set: RuleSetVersion::of(Digest::of_bytes(b"rules")),
+        as_of: NOW,
+        snapshot: Digest::of_bytes(b"snapshot"),
+        happened: NOW,
+        backfills: false,
+        events: names.iter().map(event).collect(),
+    })
+}
+
+async fn track(store: &SqliteStore, contact: u8, names: &[&str], ending: Ending) {
+    store.accept(arrival(contact, i64::from(contact) + names.len() as i64, "a")).await.unwrap();
+    for claim in claim(store).await {
+        let derivation = Some(tracked(contact, names));
+        let settlement = Settlement { derivation, ..Settlement::new(claim, ending.clone()) };
+        store.settle(vec![settlement], NOW).await.unwrap();
+    }
+}
+
+async fn due_names(store: &SqliteStore, now: Timestamp) -> Vec<String> {
+    let due = store.due_events(10, now).await.unwrap();
+    due.into_iter().map(|due| format!("{}.{}", due.contact, due.event.name)).collect()
+}
+
+#[tokio::test]
+async fn events_enter_with_the_end_of_their_claim_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tajo.db");
+    let store = open(&path);
+    let later = Ending::Retry { at: NOW, cursor: None, counts: true };
+    track(&store, 1, &["a", "b"], later).await;
+    assert_eq!(due_names(&store, NOW).await, Vec::<String>::new());
+    track(&store, 1, &["a", "b", "a"], done(Outcome::Applied)).await;
+    track(&store, 2, &["a"], done(Outcome::Unchanged)).await;
+    store.close().await;
+    let store = open(&path);
+    assert_eq!(due_names(&store, NOW).await, ["c1.a", "c1.b", "c2.a"]);
+    assert_eq!(store.counts(NOW).await.unwrap().events.due, 3);
+    assert_eq!(store.next_event_due().await.unwrap(), Some(NOW));
+}
+
+#[tokio::test]
+async fn an_event_that_waits_holds_up_its_own_contact_only() {
+    use crate::store::{Doubt, EventEnd, Withheld};
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("tajo.db"));
+    track(&store, 1, &["a", "b"], done(Outcome::Applied)).await;
+    track(&store, 2, &["a"], done(Outcome::Applied)).await;
+    let first = store.due_events(1, NOW).await.unwrap().remove(0);
+    let date = NOW.plus(-3);
+    store.begin_events(vec![(first.seq, date)], NOW.plus(10)).await.unwrap();
+    // As a process finds it that starts after this one died.
+    assert_eq!(due_names(&store, NOW).await, ["c2.a"]);
+    let found = store.due_events(1, NOW.plus(10)).await.unwrap().remove(0);
+    assert_eq!((found.doubt, found.date, found.attempts), (Doubt::Possible, Some(date), 1));
+
+    let retry = EventEnd::Retry { at: NOW.plus(5), doubt: Doubt::None, counts: true };
+    store.end_events(vec![(first.seq, retry)], NOW).await.unwrap();
+    assert_eq!(due_names(&store, NOW.plus(4)).await, ["c2.a"]);
+    assert_eq!(due_names(&store, NOW.plus(5)).await, ["c1.a", "c1.b", "c2.a"]);
+    // Once it is dead it holds up nothing any more.
+    let cause = Cause { kind: "event", message: "no".to_owned(), ..Cause::default() };
+    store.end_events(vec![(first.seq, EventEnd::Dead(cause))], NOW).await.unwrap();
+    assert_eq!(due_names(&store, NOW).await, ["c1.b", "c2.a"]);
+    let counts = store.counts(NOW).await.unwrap();
+    assert_eq!((counts.events.dead, counts.records.dead, counts.dead_letters), (1, 0, 1));
+    assert_eq!(store.retry_dead_letters(DeadLetterQuery::All, NOW).await.unwrap(), 1);
+    assert_eq!(due_names(&store, NOW).await, ["c1.a", "c1.b", "c2.a"]);
+    let all = store.due_events(10, NOW).await.unwrap();
+    let ends = [EventEnd::Sent, EventEnd::Sent, EventEnd::Withheld(Withheld::NoContact)];
+    let ends = all.iter().map(|due| due.seq).zip(ends).collect();
+    store.end_events(ends, NOW).await.unwrap();
+    let counts = store.counts(NOW).await.unwrap().events;
+    assert_eq!((counts.sent, counts.known, counts.due, counts.dead), (2, 1, 0, 0));
+    assert_eq!(store.next_event_due().await.unwrap(), None);
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, dead_letters, mirror};
+use super::{Ids, dead_letters, events, mirror};
 use crate::model::{Change, RecordId, Timestamp};
 use crate::store::{Claim, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey};
 
@@ -149,7 +149,7 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Settlement { claim, ending, mirror: writes, decision, dirties } = settlement;
+    let Settlement { claim, ending, mirror: writes, decision, dirties, derivation } = settlement;
     let key = &claim.key;
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
     let standing = tx
@@ -169,6 +169,9 @@ pub(super) fn settle(
     }
     if let Some(decision) = decision {
         put_decision(tx, ids, decision)?;
+    }
+    if let (Some(derivation), Ending::Done { .. }) = (derivation, ending) {
+        events::track(tx, ids, derivation, now)?;
     }
     for contact in dirties {
         let key = WorkKey { task: Task::Contact, id: contact.clone() };

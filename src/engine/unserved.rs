@@ -1,0 +1,98 @@
+//! What rules ask for and this version does not do: said once for each rule set, and counted, so that
+//! nothing of it vanishes without a word.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::{Decision, RuleSetVersion};
+use crate::rules::RuleSet;
+use crate::telemetry;
+
+/// Handlers that no part of the engine calls yet.
+const HANDLERS: [&str; 5] =
+    ["map_company", "map_conversation", "map_event", "map_brevo_contact", "map_brevo_event"];
+
+/// What was said already.
+#[derive(Debug, Default)]
+pub(crate) struct Unserved(Mutex<BTreeSet<(RuleSetVersion, &'static str)>>);
+
+impl Unserved {
+    /// Notes the parts of a decision that are not written.
+    pub(crate) fn note(&self, decision: &Decision) {
+        for part in parts(decision) {
+            metrics::counter!(telemetry::UNSERVED_PARTS.name, "part" => part).increment(1);
+            if self.is_first(&decision.rule_set, part) {
+                tracing::warn!(
+                    ruleset.version = %decision.rule_set,
+                    part,
+                    "rules ask for `{part}`, which this version does not write; the rest is written"
+                );
+            }
+        }
+    }
+
+    /// Notes the handlers of a set that goes live which are not called.
+    pub(crate) fn note_handlers(&self, rules: &RuleSet) {
+        let handlers = uncalled(rules.handlers());
+        if !handlers.is_empty() && self.is_first(rules.version(), "handlers") {
+            tracing::warn!(
+                ruleset.version = %rules.version(),
+                "this version does not call {}; all other rules are in force",
+                handlers.join(", ")
+            );
+        }
+    }
+
+    fn is_first(&self, version: &RuleSetVersion, what: &'static str) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only the newest rules matter: what was said of older ones may be forgotten.
+        if said.len() > 1_000 {
+            said.clear();
+        }
+        said.insert((version.clone(), what))
+    }
+}
+
+/// The parts of a decision that are not written, as scripts name them.
+fn parts(decision: &Decision) -> Vec<&'static str> {
+    let asked = [
+        (!decision.objects.is_empty(), "upsert_object"),
+        (!decision.companies.is_empty(), "link_company"),
+        (decision.double_opt_in.is_some(), "double_opt_in"),
+        (decision.resubscribe.is_some(), "resubscribe"),
+    ];
+    asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, part)| *part).collect()
+}
+
+fn uncalled<'a>(handlers: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
+    let defined: BTreeSet<&str> = handlers.collect();
+    HANDLERS.into_iter().filter(|handler| defined.contains(handler)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, Origin, RecordKey, Timestamp};
+
+    #[test]
+    fn each_part_is_named_as_scripts_name_it_and_said_once_for_a_set() {
+        let version = |text: &str| RuleSetVersion::of(Digest::of_bytes(text.as_bytes()));
+        let subject = RecordKey::contact("c1".parse().unwrap());
+        let mut decision = Decision::new(subject, version("a"), Timestamp::EPOCH);
+        assert_eq!(parts(&decision), Vec::<&str>::new());
+        let origin = Origin { file: "scripts/a.rhai".into(), line: 1, column: 1 };
+        decision.resubscribe = Some(origin.clone());
+        decision.companies.insert("665f".parse().unwrap(), origin);
+        assert_eq!(parts(&decision), ["link_company", "resubscribe"]);
+        let unserved = Unserved::default();
+        assert!(unserved.is_first(&version("a"), "resubscribe"));
+        assert!(!unserved.is_first(&version("a"), "resubscribe"));
+        assert!(unserved.is_first(&version("b"), "resubscribe"));
+    }
+
+    #[test]
+    fn handlers_that_are_called_are_not_complained_of() {
+        let defined = ["map_contact", "map_tags", "map_event", "map_company"];
+        assert_eq!(uncalled(defined.into_iter()), ["map_company", "map_event"]);
+    }
+}

@@ -1,0 +1,327 @@
+//! Events that rules tracked: judged, claimed in order, ended.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::writer::Tx;
+use super::{Ids, books, dead_letters, mirror};
+use crate::model::{Digest, Email, Timestamp, TrackedEvent};
+use crate::store::event::event_id;
+use crate::store::{
+    Derivation, Doubt, DueEvent, EventEnd, EventTarget, LIVE_SINCE, LastDerivation, StoreError,
+    Withheld,
+};
+
+/// Remembers a derivation and the events whose keys are new, in the transaction of its end.
+pub(super) fn track(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    derivation: &Derivation,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if !derivation.events.is_empty() {
+        let last = last_derivation(tx.conn, ids, derivation)?;
+        let live_since = live_since(tx.conn, ids)?;
+        for traced in &derivation.events {
+            let withheld = derivation.withholds(traced.value.at, last.as_ref(), live_since);
+            insert(tx, ids, derivation, traced, withheld, now)?;
+        }
+    }
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO derivations (workspace, subject, rule_set, snapshot, as_of)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET rule_set = excluded.rule_set, snapshot = excluded.snapshot,
+                 as_of = excluded.as_of",
+        )?
+        .execute((
+            ids.workspace(),
+            derivation.subject.to_string(),
+            derivation.rule_set.as_str(),
+            derivation.snapshot.as_bytes(),
+            derivation.as_of.seconds(),
+        ))?;
+    Ok(())
+}
+
+fn last_derivation(
+    conn: &Connection,
+    ids: &Ids,
+    derivation: &Derivation,
+) -> Result<Option<LastDerivation>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT rule_set, snapshot, as_of FROM derivations WHERE workspace = ?1 AND subject = ?2",
+        )?
+        .query_row((ids.workspace(), derivation.subject.to_string()), |row| {
+            Ok(LastDerivation {
+                rule_set: row.get(0)?,
+                snapshot: Digest::from_bytes(row.get(1)?),
+                as_of: Timestamp::from_seconds(row.get(2)?),
+            })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+fn live_since(conn: &Connection, ids: &Ids) -> Result<Option<Timestamp>, StoreError> {
+    let text = books::fact(conn, ids, LIVE_SINCE)?;
+    Ok(text.and_then(|text| text.parse().ok()).map(Timestamp::from_seconds))
+}
+
+/// Of a key that exists only the properties of a dead letter change: with them it may be retried.
+fn insert(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    derivation: &Derivation,
+    traced: &crate::model::Traced<TrackedEvent>,
+    withheld: Option<Withheld>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = &traced.value;
+    let properties = match withheld {
+        None => Some(serde_json::to_string(&event.properties)?),
+        Some(_) => None,
+    };
+    let added = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO events (workspace, id, subject, contact, name, at, state, reason, properties,
+                 origin, rule_set, due)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (workspace, id) DO NOTHING",
+        )?
+        .execute((
+            ids.workspace(),
+            event_id(&ids.workspace, &derivation.subject, event),
+            derivation.subject.to_string(),
+            derivation.contact.as_str(),
+            &event.name,
+            event.at.map(Timestamp::seconds),
+            if withheld.is_some() { "known" } else { "due" },
+            withheld.map(Withheld::as_str),
+            &properties,
+            traced.origin.to_string(),
+            derivation.rule_set.as_str(),
+            now.seconds(),
+        ))?;
+    if added > 0 {
+        tx.count("events_known", i64::from(withheld.is_some()));
+        return Ok(());
+    }
+    tx.conn
+        .prepare_cached(
+            "UPDATE events SET properties = ?3, origin = ?4, rule_set = ?5
+             WHERE workspace = ?1 AND id = ?2 AND state = 'dead'",
+        )?
+        .execute((
+            ids.workspace(),
+            event_id(&ids.workspace, &derivation.subject, event),
+            serde_json::to_string(&event.properties)?,
+            traced.origin.to_string(),
+            derivation.rule_set.as_str(),
+        ))?;
+    Ok(())
+}
+
+/// What is due, in the order in which it was tracked. While an event waits for its next attempt, the
+/// later ones of its contact wait with it.
+pub(super) fn due(
+    conn: &Connection,
+    ids: &Ids,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<DueEvent>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT seq, id, contact, name, at, properties, origin, rule_set, date, attempts,
+             failing_since, doubt
+         FROM events AS event INDEXED BY events_due
+         WHERE workspace = ?1 AND state = 'due' AND due <= ?2 AND NOT EXISTS (
+             SELECT 1 FROM events AS earlier INDEXED BY events_contact
+             WHERE earlier.workspace = event.workspace AND earlier.contact = event.contact
+                 AND earlier.state = 'due' AND earlier.seq < event.seq AND earlier.due > ?2)
+         ORDER BY seq LIMIT ?3",
+    )?;
+    let rows = statement.query_map((ids.workspace(), now.seconds(), limit as i64), read)?;
+    let mut events: Vec<DueEvent> = rows.collect::<Result<_, _>>()?;
+    for event in &mut events {
+        event.target = target(conn, ids, event)?;
+    }
+    Ok(events)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<DueEvent> {
+    let time = |index| row.get::<_, Option<i64>>(index);
+    let properties: Option<String> = row.get(5)?;
+    Ok(DueEvent {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        contact: super::parsed(row, 2)?,
+        event: TrackedEvent {
+            name: row.get(3)?,
+            at: time(4)?.map(Timestamp::from_seconds),
+            properties: serde_json::from_str(properties.as_deref().unwrap_or("{}"))
+                .map_err(super::damaged)?,
+        },
+        origin: row.get(6)?,
+        rule_set: row.get(7)?,
+        date: time(8)?.map(Timestamp::from_seconds),
+        attempts: row.get(9)?,
+        failing_since: time(10)?.map(Timestamp::from_seconds),
+        doubt: Doubt::from_rank(row.get(11)?),
+        target: EventTarget::Nobody(Withheld::NoContact),
+    })
+}
+
+/// Whom Brevo has for the contact of an event: the one that stands for it, else the one that has its
+/// address, as where another Intercom contact speaks for both.
+fn target(conn: &Connection, ids: &Ids, event: &DueEvent) -> Result<EventTarget, StoreError> {
+    let record: Option<(String, Option<String>)> = conn
+        .prepare_cached(
+            "SELECT liveness, email FROM records WHERE workspace = ?1 AND kind = 'contact' AND id = ?2",
+        )?
+        .query_row((ids.workspace(), event.contact.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((liveness, address)) = record else {
+        return Ok(EventTarget::Nobody(Withheld::Gone));
+    };
+    if liveness == "deleted" || liveness.starts_with("merged") {
+        return Ok(EventTarget::Nobody(Withheld::Gone));
+    }
+    let owned: Option<(i64, Option<String>)> = conn
+        .prepare_cached(
+            "SELECT id, state ->> 'email' FROM mirror WHERE workspace = ?1 AND owner = ?2 LIMIT 1",
+        )?
+        .query_row((ids.workspace(), event.contact.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((id, email)) = owned {
+        let email = email.and_then(|email| email.parse().ok());
+        return Ok(EventTarget::Contact { id, email });
+    }
+    let Some(email) = address.and_then(|email| email.parse::<Email>().ok()) else {
+        return Ok(EventTarget::Nobody(Withheld::NoContact));
+    };
+    Ok(match mirror::at_address(conn, ids, &email)? {
+        Some(entry) => EventTarget::Contact { id: entry.id(), email: Some(email) },
+        None => EventTarget::Nobody(Withheld::NoContact),
+    })
+}
+
+/// Notes that events are about to be sent, each with the date that Brevo is told from now on. Until
+/// the attempt has ended Brevo may have them, so that a process that dies looks before it sends again.
+pub(super) fn begin(
+    tx: &Tx<'_>,
+    events: &[(i64, Timestamp)],
+    due: Timestamp,
+) -> Result<(), StoreError> {
+    let mut statement = tx.conn.prepare_cached(
+        "UPDATE events SET date = ?2, doubt = max(doubt, 1), due = ?3, attempts = attempts + 1
+         WHERE seq = ?1 AND state = 'due'",
+    )?;
+    for (seq, date) in events {
+        statement.execute((seq, date.seconds(), due.seconds()))?;
+    }
+    Ok(())
+}
+
+/// Ends an attempt.
+pub(super) fn end(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    seq: i64,
+    end: &EventEnd,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match end {
+        EventEnd::Sent => {
+            let changed = close(tx, seq, "sent", None)?;
+            tx.count("events_sent", changed);
+        }
+        EventEnd::Withheld(why) => {
+            let changed = close(tx, seq, "known", Some(*why))?;
+            tx.count("events_known", changed);
+        }
+        EventEnd::Dead(cause) => {
+            let found: Option<(String, u32)> = tx
+                .conn
+                .prepare_cached(
+                    "UPDATE events SET state = 'dead', due = NULL WHERE seq = ?1 AND state = 'due'
+                     RETURNING id, attempts",
+                )?
+                .query_row((seq,), |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            if let Some((id, attempts)) = found {
+                dead_letters::bury_event(tx, ids, &id, cause, attempts, now)?;
+                tx.count("events_refused", 1);
+            }
+        }
+        EventEnd::Retry { at, doubt, counts } => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE events SET due = ?2, doubt = ?3,
+                         attempts = CASE WHEN ?4 THEN attempts ELSE max(attempts - 1, 0) END,
+                         failing_since = CASE WHEN ?4 THEN coalesce(failing_since, ?5) ELSE failing_since END
+                     WHERE seq = ?1 AND state = 'due'",
+                )?
+                .execute((seq, at.seconds(), doubt.rank(), counts, now.seconds()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the key and forgets what it said.
+fn close(tx: &Tx<'_>, seq: i64, state: &str, reason: Option<Withheld>) -> Result<i64, StoreError> {
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "UPDATE events SET state = ?2, reason = ?3, properties = NULL, due = NULL, doubt = 0
+             WHERE seq = ?1 AND state = 'due'",
+        )?
+        .execute((seq, state, reason.map(Withheld::as_str)))?;
+    Ok(changed as i64)
+}
+
+/// Makes the event of a dead letter due again. Whoever retries it has decided that it may be sent.
+pub(super) fn revive(tx: &Tx<'_>, ids: &Ids, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE events SET state = 'due', due = ?3, attempts = 0, failing_since = NULL, doubt = 0
+             WHERE workspace = ?1 AND id = ?2 AND state = 'dead'",
+        )?
+        .execute((ids.workspace(), id, now.seconds()))?;
+    Ok(())
+}
+
+/// Keeps the key of a dead letter that an operator dropped.
+pub(super) fn drop_dead(tx: &Tx<'_>, ids: &Ids, id: &str) -> Result<(), StoreError> {
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "UPDATE events SET state = 'known', reason = ?3, properties = NULL, doubt = 0
+             WHERE workspace = ?1 AND id = ?2 AND state = 'dead'",
+        )?
+        .execute((ids.workspace(), id, Withheld::Dropped.as_str()))?;
+    tx.count("events_known", changed as i64);
+    Ok(())
+}
+
+/// When the next event is due.
+pub(super) fn next_due(conn: &Connection, ids: &Ids) -> Result<Option<Timestamp>, StoreError> {
+    let due: Option<i64> = conn
+        .prepare_cached("SELECT min(due) FROM events WHERE workspace = ?1 AND state = 'due'")?
+        .query_row((ids.workspace(),), |row| row.get(0))?;
+    Ok(due.map(Timestamp::from_seconds))
+}
+
+/// Forgets up to `limit` keys of what happened before the first sync, so that deriving their records
+/// again sends them; answers how many.
+pub(super) fn forget_history(tx: &Tx<'_>, ids: &Ids, limit: usize) -> Result<u64, StoreError> {
+    let forgotten = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM events WHERE seq IN
+                 (SELECT seq FROM events WHERE workspace = ?1 AND reason = ?2 LIMIT ?3)",
+        )?
+        .execute((ids.workspace(), Withheld::BeforeLive.as_str(), limit as i64))?;
+    tx.count("events_known", -(forgotten as i64));
+    Ok(forgotten as u64)
+}
