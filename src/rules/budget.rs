@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use rhai::Dynamic;
+use rustix::time::{ClockId, clock_gettime};
 use tikv_jemalloc_ctl::thread::{self, ThreadLocal};
 
 use super::error::Limit;
@@ -66,11 +67,20 @@ impl Memory {
     }
 }
 
+/// The time that the processor gave this thread so far.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// What an evaluation may use.
 #[derive(Clone, Copy)]
 struct Allowance {
     operations: u64,
+    /// When to look at the time that was really used.
     deadline: Option<Instant>,
+    /// The time of the processor at which the evaluation has used what it may.
+    ends: Option<Duration>,
     memory: Option<Memory>,
     /// What the thread held when the evaluation began.
     floor: isize,
@@ -97,12 +107,15 @@ impl Reading {
     fn new(limits: &Limits, outer: Option<&Self>) -> Self {
         // A time that no clock reaches is none.
         let own = Instant::now().checked_add(limits.time);
+        let own_end = processor_time().checked_add(limits.time);
+        let outer_end = outer.and_then(|outer| outer.allowance.ends);
         let outer = outer.and_then(|outer| outer.allowance.deadline);
         let memory = MEMORY.with(|memory| *memory);
         let allowance = Allowance {
             // As in Rhai, 0 is no limit.
             operations: if limits.operations == 0 { u64::MAX } else { limits.operations },
             deadline: own.into_iter().chain(outer).min(),
+            ends: own_end.into_iter().chain(outer_end).min(),
             memory,
             floor: memory.map_or(0, Memory::held),
             memory_bytes: isize::try_from(limits.memory_bytes).unwrap_or(isize::MAX),
@@ -130,6 +143,16 @@ impl Meter {
         self.spent.set(reading.and_then(|reading| reading.spent));
     }
 
+    /// The clock says so; but a busy machine makes threads wait, which is no fault of a script. So the
+    /// thread's own time decides, which costs too much to be asked each time.
+    fn is_out_of_time(&self, allowance: Allowance) -> bool {
+        let left =
+            allowance.ends.map_or(Duration::ZERO, |end| end.saturating_sub(processor_time()));
+        let deadline = Instant::now().checked_add(left);
+        self.allowance.set(Some(Allowance { deadline, ..allowance }));
+        left.is_zero()
+    }
+
     /// One more operation; what is used up, if anything is.
     fn spend(&self) -> Option<Spent> {
         let allowance = self.allowance.get()?;
@@ -144,6 +167,7 @@ impl Meter {
             Limit::Operations
         } else if (used.is_multiple_of(OPERATIONS_PER_LOOK) || held > MUCH_BYTES)
             && allowance.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            && self.is_out_of_time(allowance)
         {
             Limit::Time
         } else {

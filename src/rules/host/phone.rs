@@ -1,6 +1,7 @@
 //! `phone`: numbers as people type them, as E.164 or not at all.
 
 use std::panic::catch_unwind;
+use std::sync::Once;
 
 use phonenumber::metadata::DATABASE;
 use phonenumber::{Metadata, PhoneNumber, country};
@@ -138,6 +139,9 @@ pub(super) fn read(
 
 /// Makes `phone` callable; `default` is the region of the configuration.
 pub(super) fn register(engine: &mut Engine, default: Option<Region>) {
+    // The library reads its tables at first use, which is not the first record's to pay for.
+    static TABLES: Once = Once::new();
+    TABLES.call_once(|| drop(to_e164("+66812345678", None)));
     engine.register_fn("phone", move |ctx: NativeCallContext<'_>, value: Dynamic| {
         number(&ctx, &value, default)
     });
