@@ -140,13 +140,13 @@ impl Inner {
         reasons.extend(self.events.problem());
         let rules = self.rules.status();
         match (&rules.version, &rules.error) {
-            (None, _) => {
+            (None, Some(error)) => reasons.push(format!(
+                "no rule set is live, and derivation waits for one that loads: {error}"
+            )),
+            (None, None) => {
                 reasons.push("no rule set is live: derivation waits for one that loads".to_owned())
             }
-            (Some(_), Some(error)) => reasons.push(format!(
-                "new rules were refused: {}:{}:{}: {}",
-                error.file, error.line, error.column, error.message
-            )),
+            (Some(_), Some(error)) => reasons.push(format!("new rules were refused: {error}")),
             (Some(_), None) => {}
         }
         reasons.extend(self.intercom_problem());

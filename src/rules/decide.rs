@@ -213,6 +213,10 @@ impl RuleSet {
         let view = View::dynamic(existing.clone());
         let _ = self.call(MERGE_CONTACT, vec![view, mapped.dynamic()], evaluation)?;
         let merged = mapped.snapshot();
+        // Nothing is written, so there is no result of its own to run on.
+        if mapped.is_settled() {
+            return Ok(mapped);
+        }
 
         let applied = Arc::new(merge::apply(existing, &merged));
         // The second run is a check, so what it logs is not kept.

@@ -57,7 +57,8 @@ impl SourceFile {
         }
     }
 
-    fn is_part_of_the_version(&self) -> bool {
+    /// True of what decides: scripts, libraries and tables.
+    pub(crate) fn is_part_of_the_version(&self) -> bool {
         matches!(self.role(), Role::Script | Role::Library(_) | Role::Table(_))
     }
 }
@@ -243,6 +244,10 @@ fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
     file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(too_large());
+    }
+    // Some editors begin a file with a mark that is no part of its text.
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(.."\u{feff}".len());
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

@@ -71,7 +71,8 @@ pub(crate) fn moves(
     for (list, granted) in first.lists.iter().chain(&second.lists) {
         let intents = [first, second].map(|d| d.lists.get(list).map(|traced| traced.value));
         let [before, after] = intents;
-        if before != after {
+        // Whoever was taken off stays off without another word.
+        if before != after && (before, after) != (Some(ListIntent::Remove), None) {
             let origin = second.lists.get(list).unwrap_or(granted).origin.clone();
             return Some((format!("the list {list}"), Some(origin)));
         }
@@ -80,7 +81,15 @@ pub(crate) fn moves(
     second
         .attributes
         .iter()
-        .find(|(name, _)| after.get(name.as_str()) != applied.get(name.as_str()))
+        .find(|(name, intent)| {
+            let (after, held) = (after.get(name.as_str()), applied.get(name.as_str()));
+            // What the first decision set is the engine's own, so that a second one can take it back.
+            let takes_back = intent.value == AttributeIntent::Withdraw
+                && first.attributes.get(*name).is_some_and(|set| {
+                    matches!(&set.value, AttributeIntent::Set(value) if Some(&json!(value)) == held)
+                });
+            after != held || takes_back
+        })
         .map(|(name, intent)| (format!("`{name}`"), Some(intent.origin.clone())))
 }
 

@@ -1,5 +1,7 @@
 //! How the rules stand: which are live, and what keeps others from being so.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
@@ -17,6 +19,16 @@ pub struct RuleError {
     pub line: u32,
     /// The column, from 1; 0 where it is not known.
     pub column: u32,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, file, line, column } = self;
+        match line {
+            0 => write!(f, "{file}: {message}"),
+            _ => write!(f, "{file}:{line}:{column}: {message}"),
+        }
+    }
 }
 
 impl From<&Diagnostic> for RuleError {

@@ -20,10 +20,11 @@ pub(super) fn check(survey: &Survey<'_>, host: &Functions, found: &mut Vec<Diagn
     for script in survey.rules() {
         check_top_level(script, found);
         check_import(script, found);
-        check_hiding(script, host, found);
+        check_hiding(survey, script, host, found);
     }
     check_constants(survey, found);
     check_functions(survey, found);
+    check_meanings(survey, found);
     check_handlers(survey, found);
     if survey.broken.is_empty() {
         check_unused(survey, host, found);
@@ -126,12 +127,63 @@ pub(super) fn explain_private(survey: &Survey<'_>, found: &mut [Diagnostic]) {
     }
 }
 
-fn check_hiding(script: &Script<'_>, host: &Functions, found: &mut Vec<Diagnostic>) {
-    for function in script.named().filter(|f| host.has(&f.name, f.params.len())) {
+fn check_hiding(
+    survey: &Survey<'_>,
+    script: &Script<'_>,
+    host: &Functions,
+    found: &mut Vec<Diagnostic>,
+) {
+    // `list.filter(…)` is looked up among the scripts' functions of one parameter first.
+    let hides = |f: &&Function| {
+        let count = f.params.len();
+        host.has(&f.name, count)
+            || host.has(&f.name, count + 1)
+                && survey.rules().any(|script| calls(script, &f.name, count, true))
+    };
+    for function in script.named().filter(hides) {
         let message = format!("`{}` would hide a built-in function", function.name);
         let problem =
             script.finding_at(Severity::Error, Code::HiddenFunction, function.at, message);
         found.push(problem.with_help("give it another name"));
+    }
+}
+
+/// True if a script calls a function by its bare name, or as a method.
+fn calls(script: &Script<'_>, name: &str, count: usize, only_methods: bool) -> bool {
+    let mut is_called = false;
+    script.visit(|path| {
+        let is_method = matches!(path.last(), Some(ASTNode::Expr(Expr::MethodCall(..))));
+        is_called |= call_of(path).is_some_and(|(call, _)| {
+            (is_method || !only_methods)
+                && !call.is_qualified()
+                && call.name == name
+                && call.args.len() == count
+        });
+    });
+    is_called
+}
+
+/// A bare name that means one function in one file and another in the next: what Rhai found first, it
+/// takes for both.
+fn check_meanings(survey: &Survey<'_>, found: &mut Vec<Diagnostic>) {
+    let mut known: BTreeMap<(&str, usize), String> = BTreeMap::new();
+    for script in survey.rules() {
+        let mut own = BTreeSet::new();
+        for function in script.named() {
+            let (name, count) = (function.name.as_str(), function.params.len());
+            if !own.insert((name, count)) || !calls(script, name, count, false) {
+                continue;
+            }
+            let (line, column) = function.at;
+            let here = format!("{}:{line}:{column}", script.file.path);
+            let Some(first) = known.insert((name, count), here) else { continue };
+            let message = format!("`{name}` means another function in another file");
+            let problem =
+                script.finding_at(Severity::Error, Code::DuplicateFunction, function.at, message);
+            found.push(problem.with_help(format!(
+                "it is called by its bare name at {first}, too: rename one, or call it with its module"
+            )));
+        }
     }
 }
 

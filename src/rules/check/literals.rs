@@ -9,6 +9,7 @@ use rhai::{ASTNode, Expr, FnCallExpr, Position};
 use super::access::{self, Step};
 use super::flow::call_of;
 use super::survey::{Script, Survey};
+use crate::rules::calls::Functions;
 use crate::rules::code::Code;
 use crate::rules::diagnostic::{Diagnostic, nearest};
 use crate::rules::host::{HostData, parse_duration, parse_region};
@@ -46,6 +47,7 @@ pub(super) fn check(
     survey: &Survey<'_>,
     environment: &RuleEnvironment,
     data: &HostData,
+    host: &Functions,
     found: &mut Vec<Diagnostic>,
 ) {
     for script in &survey.scripts {
@@ -53,7 +55,7 @@ pub(super) fn check(
         script.visit(|path| {
             if let Some((call, _)) = call_of(path) {
                 let is_method = matches!(path.last(), Some(ASTNode::Expr(Expr::MethodCall(..))));
-                found.extend(literal(script, call, is_method, data));
+                found.extend(literal(script, call, is_method, data, host));
             }
             found.extend(configured(script, path, environment, &asked));
         });
@@ -65,7 +67,13 @@ fn literal(
     call: &FnCallExpr,
     is_method: bool,
     data: &HostData,
+    host: &Functions,
 ) -> Option<Diagnostic> {
+    // A function of the rules may have the name of a built-in one.
+    let count = call.args.len() + usize::from(is_method);
+    if call.is_qualified() || !host.has(&call.name, count) {
+        return None;
+    }
     let (_, place, wanted) = CHECKED.iter().find(|(name, ..)| *name == call.name.as_str())?;
     let place = place.checked_sub(usize::from(is_method))?;
     let Expr::StringConstant(text, at) = call.args.get(place)? else { return None };

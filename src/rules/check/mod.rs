@@ -52,10 +52,10 @@ pub(crate) fn check(
     let host = Functions::of_engine(engine);
     let mut found = Vec::new();
     definitions::check(&survey, &host, &mut found);
+    literals::check(&survey, environment, data, &host, &mut found);
     let visible = definitions::visible(host, &survey);
     check_all_calls(&survey, &visible, for_tests, &mut found);
     variables::check(&survey, &visible, &mut found);
-    literals::check(&survey, environment, data, &mut found);
     lists::check(&survey, environment, &mut found);
     decisions::check(&survey, &flow, &visible, &mut found);
     fields::check(&survey, &flow, &mut found);

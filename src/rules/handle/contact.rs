@@ -133,6 +133,12 @@ impl ContactHandle {
 
     fn set_all(&self, ctx: &Ctx<'_>, source: &Dynamic, names: &Dynamic) -> Outcome<()> {
         let origin = self.origin(ctx);
+        if let Ok(map) = source.as_map_ref() {
+            let endless = |value: &Dynamic| value.as_float().is_ok_and(|float| !float.is_finite());
+            if let Some((field, _)) = map.iter().find(|(_, value)| endless(value)) {
+                return Err(refuse(format!("`set_all`: `{field}`: numbers must be finite")));
+            }
+        }
         with_json(source, |source| {
             if !matches!(source, Value::Object(_) | Value::Null) {
                 return Err(refuse("`set_all` takes a map of values as its first argument"));

@@ -18,7 +18,9 @@ use crate::rules::watch::FolderWatch;
 
 /// How long a start waits for a folder in which somebody writes.
 const START: Duration = Duration::from_secs(3);
-/// How many problems of a refused set are logged and shown.
+/// How many times as long the folder must be quiet where a file of the live rules is gone or empty.
+const LOSS: u32 = 15;
+/// How many problems of a refused set are shown.
 const PROBLEMS: usize = 100;
 
 /// The thread that keeps the rules up to date.
@@ -153,19 +155,39 @@ impl Worker {
     ) -> Quiet {
         let (mut content, mut since) = (first, Instant::now());
         loop {
-            let left = self.options.quiet.saturating_sub(since.elapsed());
+            let quiet = self.quiet_for(&content);
+            let left = quiet.saturating_sub(since.elapsed());
             if let Next::Stop = self.serve(inbox.recv_timeout(left)) {
                 return Quiet::Stop;
             }
             let now = FolderContent::read(&self.options.dir);
             if now != content {
                 (content, since) = (now, Instant::now());
-            } else if since.elapsed() >= self.options.quiet {
+            } else if since.elapsed() >= quiet {
                 return Quiet::Content(content);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Quiet::Busy;
             }
+        }
+    }
+
+    /// How long the folder must be quiet. Longer where a file of the live rules is gone or empty: that
+    /// is how one looks that is being written anew, and without it people would leave their lists.
+    fn quiet_for(&self, content: &FolderContent) -> Duration {
+        let live = self.state.live.load();
+        let (Some(live), Ok(files)) = (live.as_ref(), content.files()) else {
+            return self.options.quiet;
+        };
+        let is_filled = |file: &SourceFile| !file.text.trim().is_empty();
+        let stands = |wanted: &SourceFile| {
+            files.iter().any(|file| file.path == wanted.path && is_filled(file))
+        };
+        let mut wanted =
+            live.files().iter().filter(|file| file.is_part_of_the_version() && is_filled(file));
+        match wanted.all(stands) {
+            true => self.options.quiet,
+            false => self.options.quiet.saturating_mul(LOSS),
         }
     }
 
@@ -282,13 +304,8 @@ impl Worker {
         content: Option<(Vec<SourceFile>, Option<String>)>,
     ) -> ReloadOutcome {
         problems.truncate(PROBLEMS);
-        for problem in &problems {
-            tracing::error!(
-                file = %problem.file, line = problem.line, column = problem.column,
-                "the rules were refused, the previous ones stay: {}", problem.message
-            );
-        }
         let error = RuleError::first_of(&problems);
+        self.log_refusal(&error, problems.len());
         let at = self.clock.now();
         let mut version = None;
         if let Some((files, author)) = content {
@@ -308,6 +325,20 @@ impl Worker {
         }
         self.state.refuse(Refusal { at, version, problems });
         ReloadOutcome::Refused(error)
+    }
+
+    /// One line for each content that is refused; the rest is in the API and the history.
+    fn log_refusal(&self, error: &RuleError, problems: usize) {
+        let RuleError { message, file, line, column } = error;
+        let more = match problems.saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" (and {more} more: `tajo scripts check`)"),
+        };
+        let stays = match self.state.live.load().is_some() {
+            true => "the previous ones stay",
+            false => "and there are no previous ones",
+        };
+        tracing::error!(file, line, column, "the rules were refused, {stays}: {message}{more}");
     }
 
     fn is_live(&self, version: &RuleSetVersion) -> bool {
