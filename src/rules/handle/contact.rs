@@ -75,12 +75,38 @@ impl ContactHandle {
                 Target::Email => draft.email = identity("email", value, origin)?,
                 Target::ExtId => draft.ext_id = identity("ext_id", value, origin)?,
                 Target::Attribute(name) => {
-                    let value = match value {
-                        Written::Value(value) => AttributeIntent::Set(value),
-                        Written::Nothing => AttributeIntent::Withdraw,
-                    };
+                    let value = intent(value);
                     draft.attributes.insert(name.clone(), Traced { value, origin });
                 }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes many values that come from one line, in their order.
+    pub(crate) fn write_all(
+        &self,
+        values: Vec<(&Target, Written)>,
+        origin: &Origin,
+    ) -> Outcome<()> {
+        self.draft.with(|draft| {
+            let mut attributes = Vec::with_capacity(values.len());
+            for (target, value) in values {
+                let origin = origin.clone();
+                match target {
+                    Target::Email => draft.email = identity("email", value, origin)?,
+                    Target::ExtId => draft.ext_id = identity("ext_id", value, origin)?,
+                    Target::Attribute(name) => {
+                        let value = intent(value);
+                        attributes.push((name.clone(), Traced { value, origin }));
+                    }
+                }
+            }
+            // A map that is made of many values at once costs much less than one that grows.
+            if draft.attributes.is_empty() {
+                draft.attributes = attributes.into_iter().collect();
+            } else {
+                draft.attributes.extend(attributes);
             }
             Ok(())
         })
@@ -345,6 +371,13 @@ fn row(table: &Dynamic, tag: &str) -> Outcome<Option<Value>> {
     match table.as_map_ref() {
         Ok(map) => map.get(tag).map(json_of).transpose(),
         Err(_) => Err(refuse("`add_to_lists` takes a map from tags to lists")),
+    }
+}
+
+fn intent(value: Written) -> AttributeIntent {
+    match value {
+        Written::Value(value) => AttributeIntent::Set(value),
+        Written::Nothing => AttributeIntent::Withdraw,
     }
 }
 

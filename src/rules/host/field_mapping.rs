@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use rhai::{Engine, ImmutableString, NativeCallContext};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::phone;
 use super::time::day;
@@ -47,6 +47,10 @@ pub(super) const DOCS: [FunctionDoc; 1] = [FunctionDoc {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldMapping {
     source: String,
+    /// The path before its last dot.
+    parent: Option<String>,
+    /// The path after its last dot.
+    name: String,
     target: Target,
     conversion: Conversion,
 }
@@ -69,24 +73,31 @@ impl FieldMapping {
     /// Says so where the target cannot be the name of an attribute.
     pub(crate) fn new(source: &str, target: &str) -> Result<Self, String> {
         let target = Target::attribute(target)?;
-        let last = source.rsplit('.').next().unwrap_or(source);
+        let parts = source.rsplit_once('.');
+        let name = parts.map_or(source, |(_, name)| name);
         let is_phone = matches!(&target, Target::Attribute(name) if name.is_phone());
-        let conversion = match last {
+        let conversion = match name {
             _ if is_phone => Conversion::Phone,
             "phone" => Conversion::Phone,
             name if name.ends_with("_at") => Conversion::Time,
             _ => Conversion::Plain,
         };
-        Ok(Self { source: source.to_owned(), target, conversion })
+        Ok(Self {
+            source: source.to_owned(),
+            parent: parts.map(|(parent, _)| parent.to_owned()),
+            name: name.to_owned(),
+            target,
+            conversion,
+        })
     }
 
     /// What the field becomes; `phone` reads a phone number.
     fn value(
         &self,
-        record: &Value,
+        field: Option<&Value>,
         phone: impl FnOnce(&str) -> Option<ImmutableString>,
     ) -> Result<Written, String> {
-        let Some(value) = lookup(record, &self.source) else {
+        let Some(value) = field else {
             return Ok(Written::Nothing);
         };
         let converted = match self.conversion {
@@ -130,21 +141,59 @@ fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     None
 }
 
+/// Where fields stand whose paths differ only after the last dot, such as custom attributes.
+enum Place<'a> {
+    /// In this map, and nowhere else.
+    Map(&'a Map<String, Value>),
+    /// Each has to be looked for.
+    Anywhere(&'a Value),
+}
+
+impl<'a> Place<'a> {
+    /// The place of the fields of mappings that have one parent.
+    fn of(record: &'a Value, siblings: &[FieldMapping]) -> Self {
+        Self::map(record, siblings).map_or(Self::Anywhere(record), Self::Map)
+    }
+
+    fn map(record: &'a Value, siblings: &[FieldMapping]) -> Option<&'a Map<String, Value>> {
+        // To look for one costs less than to make sure that this is its place.
+        let [FieldMapping { parent: Some(parent), .. }, _, ..] = siblings else { return None };
+        let fields = record.as_object()?;
+        // With a field `a.b` in the record itself, that is what `a.b` means.
+        let is_before = |name: &String| {
+            name.strip_prefix(parent.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let is_plain = !parent.contains('.') && !fields.keys().any(is_before);
+        is_plain.then(|| fields.get(parent)?.as_object()).flatten()
+    }
+
+    /// The field of a mapping.
+    fn find(&self, mapping: &FieldMapping) -> Option<&'a Value> {
+        match self {
+            Self::Map(fields) => fields.get(&mapping.name),
+            Self::Anywhere(record) => lookup(record, &mapping.source),
+        }
+    }
+}
+
 /// Makes `apply_field_mapping` callable.
 pub(super) fn register(engine: &mut Engine, data: &Arc<HostData>) {
     let data = data.clone();
     engine.register_fn(
         "apply_field_mapping",
         move |ctx: NativeCallContext<'_>, record: View, brevo: ContactHandle| -> Outcome<()> {
-            let origin = brevo.origin(&ctx);
-            for mapping in &data.field_mapping {
-                let phone = |text: &str| phone::read(brevo.evaluation(), text, data.region);
-                let value = mapping.value(record.value(), phone).map_err(|problem| {
-                    refuse(format!("field_mapping: `{}` cannot be {problem}", mapping.source))
-                })?;
-                brevo.write(&mapping.target, value, origin.clone())?;
+            let mut values = Vec::with_capacity(data.field_mapping.len());
+            for siblings in data.field_mapping.chunk_by(|a, b| a.parent == b.parent) {
+                let place = Place::of(record.value(), siblings);
+                for mapping in siblings {
+                    let phone = |text: &str| phone::read(brevo.evaluation(), text, data.region);
+                    let value = mapping.value(place.find(mapping), phone).map_err(|problem| {
+                        refuse(format!("field_mapping: `{}` cannot be {problem}", mapping.source))
+                    })?;
+                    values.push((&mapping.target, value));
+                }
             }
-            Ok(())
+            brevo.write_all(values, &brevo.origin(&ctx))
         },
     );
 }
@@ -154,6 +203,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::{AttributeIntent, RecordKey};
+    use crate::rules::{ContactInput, RuleEnvironment, RuleSet, SourceFile};
 
     #[test]
     fn the_longest_existing_key_wins() {
@@ -174,6 +225,68 @@ mod tests {
     }
 
     #[test]
+    fn fields_with_one_parent_are_found_as_each_of_them_is() {
+        let records = [
+            json!({"custom_attributes": {"a": 1, "b": null, "c.d": 2, "c": {"d": 3}}}),
+            json!({"custom_attributes": {"a": 1}, "custom_attributes.a": 2, "custom_attributes2": 3}),
+            json!({"custom_attributes": {"a": 1}, "custom_attributes.c": {"d": 4}}),
+            json!({"custom_attributes": ["a"], "a": 1}),
+            json!({"a": 1}),
+            json!(null),
+        ];
+        let paths = ["a", "b", "c.d", "custom_attributes.a", "custom_attributes.b"];
+        let more = ["custom_attributes.c", "custom_attributes.c.d", "custom_attributes.c.e"];
+        let mappings: Vec<_> =
+            paths.iter().chain(&more).map(|path| FieldMapping::new(path, "X").unwrap()).collect();
+        for record in &records {
+            for siblings in mappings.chunk_by(|a, b| a.parent == b.parent) {
+                let place = Place::of(record, siblings);
+                for mapping in siblings {
+                    let expected = lookup(record, &mapping.source);
+                    assert_eq!(place.find(mapping), expected, "{} in {record}", mapping.source);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_word_counts_among_fields_and_lines() {
+        fn case(body: &str, expected: &Value) {
+            let text = format!("fn map_contact(contact, brevo) {{ {body} }}");
+            let file = SourceFile { path: "scripts/mapping.rhai".to_owned(), text };
+            let mapping = [("a", "X"), ("b", "X"), ("c", "email"), ("d", "Y")];
+            let field_mapping = mapping.map(|(path, name)| (path.to_owned(), name.to_owned()));
+            let environment = RuleEnvironment {
+                field_mapping: field_mapping.into(),
+                ..RuleEnvironment::default()
+            };
+            let rules = RuleSet::from_files(vec![file], &environment).unwrap();
+            let decision = rules
+                .decide_contact(&ContactInput {
+                    key: RecordKey::contact("1".parse().unwrap()),
+                    contact: json!({"a": "a", "b": "b", "c": "ann@example.com", "d": null}).into(),
+                    existing: None,
+                    as_of: Timestamp::from_seconds(1_768_019_995),
+                })
+                .unwrap();
+            let attributes = decision.attributes.iter().map(|(name, traced)| {
+                let value = match &traced.value {
+                    AttributeIntent::Set(value) => json!(value),
+                    _ => Value::Null,
+                };
+                (name.to_string(), value)
+            });
+            assert_eq!(attributes.collect::<Value>(), *expected, "{body}");
+            assert_eq!(decision.email.unwrap().value, "ann@example.com", "{body}");
+        }
+        let apply = "apply_field_mapping(contact, brevo);";
+        case(apply, &json!({"X": "b", "Y": null}));
+        let before = "brevo.X = 1; brevo.Y = 2; brevo.Z = 3;";
+        case(&format!("{before} {apply}"), &json!({"X": "b", "Y": null, "Z": 3}));
+        case(&format!("{apply} {before}"), &json!({"X": 1, "Y": 2, "Z": 3}));
+    }
+
+    #[test]
     fn known_fields_are_converted() {
         let record = json!({
             "signed_up_at": 1_768_019_995, "phone": "081 234 5678", "renews_at": "soon",
@@ -185,7 +298,8 @@ mod tests {
             let expected =
                 expected.map_or(Written::Nothing, |text| Written::from_json(&text.into()).unwrap());
             let phone = |text: &str| phone::to_e164(text, region).map(Into::into);
-            assert_eq!(mapping.value(record, phone).unwrap(), expected, "{source}");
+            let field = lookup(record, source);
+            assert_eq!(mapping.value(field, phone).unwrap(), expected, "{source}");
         }
         case(&record, "signed_up_at", "SIGNUP_DATE", Some("2026-01-10"));
         case(&record, "renews_at", "RENEWS", Some("soon"));
