@@ -33,6 +33,25 @@ const TEXT_INTAKE: &str = "JSON text to decision, intake and rules";
 const NOW: i64 = 1_768_019_995;
 const TURNS: usize = 400;
 
+/// The custom attributes of the contact, which become attributes of the same name.
+const CUSTOM_ATTRIBUTES: [&str; 15] = [
+    "plan_tier",
+    "seats",
+    "is_trial",
+    "health_score",
+    "region",
+    "account_manager",
+    "renewal_at",
+    "utm_first",
+    "industry",
+    "onboarding_step",
+    "nps",
+    "contract_value",
+    "timezone",
+    "referrer_code",
+    "beta_features",
+];
+
 /// A contact, and what decides on it.
 pub(crate) struct Mapping {
     /// The contact as Intercom sends it: 2.5 KB, fifteen custom attributes.
@@ -146,13 +165,14 @@ impl Mapping {
 }
 
 /// A user with everything, and people who lack something.
-fn variations() -> [Value; 6] {
+fn variations() -> [Value; 7] {
     [
         json!({}),
         json!({"role": "lead", "phone": null, "name": null}),
         json!({"name": "Madonna", "signed_up_at": null}),
         json!({"name": " Anna  Maria van der Berg ", "phone": "+44 (0)20 7946 0958"}),
         json!({"phone": "call me", "last_seen_at": "2026-01-09T21:14:03.000+00:00"}),
+        json!({"custom_attributes": {"seats": null, "nps": 9, "renewal_at": "soon"}}),
         json!({"email": "nobody"}),
     ]
 }
@@ -166,10 +186,22 @@ fn contact() -> String {
     item.to_string()
 }
 
+/// The configuration of a deployment that has the fifteen custom attributes in Brevo, too: they stand
+/// in `field_mapping` beside what stands there by default.
+fn configuration() -> String {
+    let custom = CUSTOM_ATTRIBUTES
+        .map(|name| format!("  custom_attributes.{name}: {}\n", name.to_uppercase()))
+        .concat();
+    format!(
+        "connectors:\n  intercom: {{ access_token: none, client_secret: none }}\n  \
+         brevo: {{ api_key: none }}\n\
+         field_mapping:\n  email: email\n  name: FULLNAME\n  phone: SMS\n  \
+         company.name: COMPANY_NAME\n{custom}"
+    )
+}
+
 fn default_rules(limits: &Limits) -> RuleSet {
-    let yaml = "connectors:\n  intercom:\n    access_token: none\n    client_secret: none\n  \
-                brevo:\n    api_key: none\n";
-    let config = Config::parse(yaml, Path::new("config/tajo.yaml"), &|_| None)
+    let config = Config::parse(&configuration(), Path::new("config/tajo.yaml"), &|_| None)
         .unwrap_or_else(|error| panic!("{error}"));
     let root = env!("CARGO_MANIFEST_DIR");
     let root = PathBuf::from(root.strip_suffix("/benches/vrl").unwrap_or(root));
@@ -230,7 +262,8 @@ fn values(decision: &Decision) -> Value {
 struct ByHand {
     empty: Decision,
     origin: Origin,
-    names: [AttributeName; 8],
+    names: [AttributeName; 7],
+    custom: [(&'static str, AttributeName); 15],
     /// `TAG_LISTS` of `tags.rhai`, which is empty by default.
     tag_lists: BTreeMap<String, i64>,
 }
@@ -241,7 +274,6 @@ impl ByHand {
         let names = [
             "FULLNAME",
             "COMPANY_NAME",
-            "PLAN_TIER",
             "FIRSTNAME",
             "LASTNAME",
             "SMS",
@@ -252,6 +284,7 @@ impl ByHand {
             empty: Decision::new(key, rules.version().clone(), Timestamp::from_seconds(NOW)),
             origin: Origin { file: Arc::from("by hand"), line: 1, column: 1 },
             names: names.map(|name| name.parse().unwrap()),
+            custom: CUSTOM_ATTRIBUTES.map(|name| (name, name.parse().unwrap())),
             tag_lists: BTreeMap::new(),
         }
     }
@@ -271,7 +304,6 @@ impl ByHand {
         let values = [
             text("name").map(str::to_owned),
             contact["company"]["name"].as_str().map(str::to_owned),
-            contact["custom_attributes"]["plan_tier"].as_str().map(str::to_owned),
             first,
             last,
             text("phone").and_then(e164),
@@ -279,11 +311,13 @@ impl ByHand {
             day("last_seen_at"),
         ];
         for (name, value) in self.names.iter().zip(values) {
-            let intent = match value.filter(|text| !text.is_empty()) {
-                Some(text) => AttributeIntent::Set(AttributeValue::Text(text)),
-                None => AttributeIntent::Withdraw,
-            };
-            decision.attributes.insert(name.clone(), self.traced(intent));
+            let value = value.filter(|text| !text.is_empty()).map(AttributeValue::Text);
+            decision.attributes.insert(name.clone(), self.traced(intent(value)));
+        }
+        let custom = &contact["custom_attributes"];
+        for (field, name) in &self.custom {
+            let value = custom.get(field).and_then(|value| custom_attribute(field, value));
+            decision.attributes.insert(name.clone(), self.traced(intent(value)));
         }
 
         let mut add = |list| decision.lists.insert(ListRef::Id(list), self.traced(ListIntent::Add));
@@ -301,6 +335,25 @@ impl ByHand {
 
     fn traced<T>(&self, value: T) -> Traced<T> {
         Traced { value, origin: self.origin.clone() }
+    }
+}
+
+fn intent(value: Option<AttributeValue>) -> AttributeIntent {
+    value.map_or(AttributeIntent::Withdraw, AttributeIntent::Set)
+}
+
+/// The value of a custom attribute, which is a scalar; a time is the day on which it is.
+fn custom_attribute(field: &str, value: &Value) -> Option<AttributeValue> {
+    let time = if field.ends_with("_at") { Timestamp::parse(value) } else { None };
+    match (time, value) {
+        (Some(time), _) => Some(AttributeValue::Text(day(time))),
+        (_, Value::String(text)) => (!text.is_empty()).then(|| AttributeValue::Text(text.clone())),
+        (_, Value::Bool(flag)) => Some(AttributeValue::Bool(*flag)),
+        (_, Value::Number(number)) => Some(match number.as_i64() {
+            Some(whole) => AttributeValue::Integer(whole),
+            None => AttributeValue::Float(number.as_f64()?),
+        }),
+        _ => None,
     }
 }
 
