@@ -13,7 +13,7 @@
 //! | id | zeros and a number, as long as it was |
 //! | IP address | one of the ranges for documentation |
 //! | free text | `text 1` |
-//! | custom attribute | kept, unless its name or its value looks personal |
+//! | custom attribute | one word, a number, true or false is kept, unless its name looks personal |
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::disguise::{self, Disguise};
+use super::disguise::Disguise;
 
 /// What kind of thing a value is, by the name of its field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,9 +212,21 @@ fn kind_of_text(text: &str, field: &str, parent: Option<&str>, is_custom: bool) 
     if is_match(&PLACE_FIELD, field) {
         return Some(Kind::Place);
     }
-    // A sentence that somebody wrote, rather than a word that is chosen.
-    let is_long = text.chars().count() > 40 || text.split_whitespace().count() > 4;
-    (is_custom && is_long && disguise::is_prose(text)).then_some(Kind::Text)
+    kind_of_own(text, field).filter(|_| is_custom)
+}
+
+/// What stands in a field of one's own, of which nobody knows what it is for: only a word that looks
+/// chosen from a few is kept.
+fn kind_of_own(text: &str, field: &str) -> Option<Kind> {
+    let is_day = text.get(..10).is_some_and(|day| day.parse::<jiff::civil::Date>().is_ok());
+    if is_day {
+        // Rules calculate with days of business; any other may be somebody's.
+        let is_business = ["_at", "_on", "date"].iter().any(|end| field.ends_with(end));
+        return (!is_business).then_some(Kind::Birthday);
+    }
+    let is_word = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-');
+    let is_chosen = text.chars().count() <= 24 && text.chars().all(is_word);
+    (!is_chosen).then_some(Kind::Text)
 }
 
 /// Replacements by what they replace.
@@ -281,8 +293,8 @@ mod tests {
                 "backup_email": "person2@gmail.com",
                 "delivery_address": "Place 1",
                 "date_of_birth": "1980-01-01",
-                "wishes": "text 1",
-                "level": "Alex's level"
+                "wishes": "text 2",
+                "level": "text 1"
             },
             "tags": ["vip", "churn risk"],
             "company": { "id": "000000000000000000000002", "name": "Blake Casey", "website": "http://example.com/2", "plan": { "name": "Gold" } },
@@ -295,6 +307,23 @@ mod tests {
         assert!(phonenumber::parse(None, &phone).unwrap().is_valid(), "{phone}");
         got["phone"] = expected["phone"].clone();
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn only_what_looks_chosen_from_a_few_stays_in_fields_of_ones_own() {
+        let fields = json!({
+            "plan_tier": "pro", "segment": "mid-market", "seats": 12, "renewal_date": "2026-05-01",
+            "boss": "Carla Fontane", "home": "12 Rue Verte, Lyon", "born": "1980-02-03",
+            "geo": "45.7640,4.8357", "nickname_th": "สมชาย",
+        });
+        let disguised = anonymised(json!({"id": "1", "custom_attributes": fields.clone()}));
+        let disguised = &disguised["custom_attributes"];
+        for kept in ["plan_tier", "segment", "seats", "renewal_date"] {
+            assert_eq!(disguised[kept], fields[kept], "{kept}");
+        }
+        for gone in ["boss", "home", "born", "geo", "nickname_th"] {
+            assert_ne!(disguised[gone], fields[gone], "{gone}");
+        }
     }
 
     #[test]

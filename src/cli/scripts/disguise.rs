@@ -272,12 +272,6 @@ fn in_case_of(like: &str, word: &str) -> String {
     }
 }
 
-/// A text that somebody wrote: mostly letters, and words between spaces.
-pub(super) fn is_prose(text: &str) -> bool {
-    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    letters * 2 > text.chars().count()
-}
-
 /// Replaces a word wherever it stands alone, in any case.
 fn replace_word(text: &str, word: &str, replacement: &str) -> String {
     let Ok(pattern) = regex::RegexBuilder::new(&format!(r"\b{}\b", regex::escape(word)))
