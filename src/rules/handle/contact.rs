@@ -181,7 +181,9 @@ impl ContactHandle {
         })
     }
 
-    /// Every field under its own name in upper case, after a prefix.
+    /// Every field under its own name in upper case, after a prefix. What Brevo has no attribute for is
+    /// left out and logged: the names are those of the account's data, not of a script's writer. An
+    /// identity is set only where a script names it.
     fn set_prefixed(&self, source: &Value, prefix: &str, origin: &Origin) -> Outcome<()> {
         for (field, value) in source.as_object().into_iter().flatten() {
             // A nested value has no attribute of its own.
@@ -189,7 +191,18 @@ impl ContactHandle {
                 continue;
             };
             let name = format!("{prefix}{}", attribute_case(field));
-            self.write(&Target::attribute(&name).map_err(refuse)?, value, origin.clone())?;
+            match Target::attribute(&name) {
+                Ok(target @ Target::Attribute(_)) => self.write(&target, value, origin.clone())?,
+                Ok(Target::Email | Target::ExtId) => {
+                    let left_out =
+                        format!("`set_all`: `{field}` is left out: `{name}` is an identity");
+                    self.draft.evaluation().log(&left_out, origin.clone());
+                }
+                Err(problem) => {
+                    let left_out = format!("`set_all`: `{field}` is left out: {problem}");
+                    self.draft.evaluation().log(&left_out, origin.clone());
+                }
+            }
         }
         Ok(())
     }

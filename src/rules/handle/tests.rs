@@ -95,6 +95,20 @@ fn a_contact_sends_events_objects_links_and_confirmations() {
 }
 
 #[test]
+fn fields_that_brevo_cannot_hold_are_left_out_and_the_rest_is_set() {
+    let long = "x".repeat(60);
+    let body = format!(
+        "let fields = #{{ {long}: 1, email: \"eve@example.com\", seats: 3 }}; brevo.set_all(fields, \"\");"
+    );
+    let decision = contact(&body).unwrap();
+    let names: Vec<_> = decision.attributes.keys().map(|name| name.as_str()).collect();
+    assert_eq!((names, decision.email), (vec!["SEATS"], None));
+    let logged: Vec<_> = decision.log.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert_eq!(logged[0], "`set_all`: `email` is left out: `EMAIL` is an identity");
+}
+
+#[test]
 fn a_company_has_attributes_as_brevo_spells_them() {
     let decision = company(
         "brevo.name = company.name; brevo[\"number of employees\"] = company.size;\n\
