@@ -146,7 +146,7 @@ fn configured(
         _ => return None,
     };
     match variable.1.as_str() {
-        "lists" if !environment.lists.contains_key(*name) => {
+        "lists" if !environment.lists.contains_key(*name) && !asked.contains(*name) => {
             let known = environment.lists.keys().map(String::as_str);
             let problem = script.error(Code::UnknownList, *at, format!("`lists` has no `{name}`"));
             match nearest(name, known) {
@@ -188,18 +188,18 @@ fn unknown_setting(
     )
 }
 
-/// Settings that a script gives a default to, or asks for, so that they may be missing.
+/// Settings and lists that a script gives a default to, or asks for, so that they may be missing.
 fn asked_for(script: &Script<'_>) -> BTreeSet<String> {
     let mut asked = BTreeSet::new();
     script.visit(|path| {
         match path.last() {
             Some(ASTNode::Expr(Expr::Coalesce(values, _))) => {
-                asked.extend(values.first().and_then(setting));
+                asked.extend(values.first().and_then(configured_name));
             }
             _ => {
                 let Some((call, _)) = call_of(path) else { return };
                 if matches!(call.name.as_str(), "or" | "==" | "!=") {
-                    asked.extend(call.args.iter().filter_map(setting));
+                    asked.extend(call.args.iter().filter_map(configured_name));
                 } else if let (
                     "contains" | "in",
                     [_, Expr::StringConstant(name, _)] | [Expr::StringConstant(name, _), _],
@@ -213,10 +213,13 @@ fn asked_for(script: &Script<'_>) -> BTreeSet<String> {
     asked
 }
 
-fn setting(expression: &Expr) -> Option<String> {
+/// The name in `settings.name` and `lists.name`.
+fn configured_name(expression: &Expr) -> Option<String> {
     let (Expr::Variable(variable, ..), steps) = access::steps(expression)? else { return None };
     match steps.as_slice() {
-        [Step::Name(name, _) | Step::Key(name, _)] if variable.1 == "settings" => {
+        [Step::Name(name, _) | Step::Key(name, _)]
+            if matches!(variable.1.as_str(), "settings" | "lists") =>
+        {
             Some((*name).to_owned())
         }
         _ => None,

@@ -503,3 +503,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_list_that_a_script_asks_for_may_be_missing() {
+    for guarded in [
+        "if \"optional\" in lists { brevo.add_to_list(lists.optional); }",
+        "if lists.optional != () { brevo.add_to_list(lists.optional); }",
+        "brevo.add_to_list(lists.optional ?? 35);",
+    ] {
+        let text = format!("fn map_contact(contact, brevo) {{ {guarded} }}");
+        let loaded = RuleSet::from_files(files(&[("a.rhai", &text)]), &environment());
+        assert!(loaded.is_ok(), "{guarded}: {:#?}", loaded.err());
+    }
+}
