@@ -168,8 +168,8 @@ fn read_json(file: &Path) -> Result<Value, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::failed(format!("cannot read {}: {error}", file.display())))?;
     serde_json::from_str(&text).map_err(|error| {
-        let place = format!("{}:{}:{}", file.display(), error.line(), error.column());
-        Failure::failed(format!("{place}: it is not JSON: {error}"))
+        // The error names line and column itself.
+        Failure::failed(format!("{}: it is not JSON: {error}", file.display()))
     })
 }
 

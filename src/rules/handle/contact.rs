@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine, ImmutableString, Position};
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::{Ctx, Outcome, register_foreign};
+use super::{Ctx, Outcome, emitted, register_foreign};
 use crate::model::{
     AttributeIntent, AttributeName, AttributeValue, Decision, DoubleOptIn, ListIntent, ListRef,
     Origin, RecordId, Traced, Verdict,
@@ -503,28 +503,7 @@ fn register_sent(engine: &mut Engine) {
             brevo.double_opt_in(&ctx, template, url, &lists)
         },
     );
-    engine.register_fn(
-        "track",
-        |ctx: Ctx<'_>, brevo: &mut ContactHandle, name: ImmutableString, properties: Dynamic| {
-            brevo.draft.track(&ctx, &name, &properties, None)
-        },
-    );
-    engine.register_fn(
-        "track",
-        |ctx: Ctx<'_>,
-         brevo: &mut ContactHandle,
-         name: ImmutableString,
-         properties: Dynamic,
-         at: Dynamic| brevo.draft.track(&ctx, &name, &properties, Some(&at)),
-    );
-    engine.register_fn(
-        "upsert_object",
-        |ctx: Ctx<'_>,
-         brevo: &mut ContactHandle,
-         kind: ImmutableString,
-         id: Dynamic,
-         fields: Dynamic| brevo.draft.upsert_object(&ctx, &kind, &id, &fields),
-    );
+    emitted::register(engine, |brevo: &ContactHandle| &brevo.draft);
     engine.register_fn(
         "link_company",
         |ctx: Ctx<'_>, brevo: &mut ContactHandle, company: Dynamic| {

@@ -111,28 +111,7 @@ pub(super) fn register(engine: &mut Engine) {
             Err(refuse(format!("`{name}` cannot be written here: {HELP}")))
         },
     );
-    engine.register_fn(
-        "track",
-        |ctx: Ctx<'_>, brevo: &mut EmissionHandle, name: ImmutableString, properties: Dynamic| {
-            brevo.draft.track(&ctx, &name, &properties, None)
-        },
-    );
-    engine.register_fn(
-        "track",
-        |ctx: Ctx<'_>,
-         brevo: &mut EmissionHandle,
-         name: ImmutableString,
-         properties: Dynamic,
-         at: Dynamic| brevo.draft.track(&ctx, &name, &properties, Some(&at)),
-    );
-    engine.register_fn(
-        "upsert_object",
-        |ctx: Ctx<'_>,
-         brevo: &mut EmissionHandle,
-         kind: ImmutableString,
-         id: Dynamic,
-         fields: Dynamic| brevo.draft.upsert_object(&ctx, &kind, &id, &fields),
-    );
+    emitted::register(engine, |brevo: &EmissionHandle| &brevo.draft);
     engine.register_fn("contact", |brevo: &mut EmissionHandle, contact: Dynamic| {
         brevo.contact(&contact)
     });

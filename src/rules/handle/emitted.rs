@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rhai::{Dynamic, ImmutableString};
+use rhai::{Dynamic, Engine, ImmutableString};
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -134,6 +134,34 @@ impl<D: Emits> Draft<D> {
             Ok(())
         })
     }
+}
+
+/// Makes `track` and `upsert_object` callable on a kind of handle, whose draft `draft` finds.
+pub(super) fn register<H, D>(engine: &mut Engine, draft: fn(&H) -> &Draft<D>)
+where
+    H: Clone + Send + Sync + 'static,
+    D: Emits + 'static,
+{
+    engine.register_fn(
+        "track",
+        move |ctx: Ctx<'_>, brevo: &mut H, name: ImmutableString, properties: Dynamic| {
+            draft(brevo).track(&ctx, &name, &properties, None)
+        },
+    );
+    engine.register_fn(
+        "track",
+        move |ctx: Ctx<'_>,
+              brevo: &mut H,
+              name: ImmutableString,
+              properties: Dynamic,
+              at: Dynamic| draft(brevo).track(&ctx, &name, &properties, Some(&at)),
+    );
+    engine.register_fn(
+        "upsert_object",
+        move |ctx: Ctx<'_>, brevo: &mut H, kind: ImmutableString, id: Dynamic, fields: Dynamic| {
+            draft(brevo).upsert_object(&ctx, &kind, &id, &fields)
+        },
+    );
 }
 
 /// Adds an event to a decision.
