@@ -62,12 +62,14 @@ impl Sandbox {
             "connectors:\n  \
                intercom:\n    \
                  access_token: \"{}\"\n    \
+                 client_id: \"{}\"\n    \
                  client_secret: \"{}\"\n    \
                  base_url: \"{}\"\n  \
                brevo:\n    \
                  api_key: \"{}\"\n    \
                  base_url: \"{}\"\n",
             intercom.access_token(),
+            intercom.client_id(),
             intercom.client_secret(),
             intercom.base_url(),
             brevo.api_key(),

@@ -18,6 +18,7 @@ mod firing;
 mod lag;
 mod mood;
 mod notification;
+mod oauth;
 mod refused;
 mod routes;
 mod search;
@@ -50,6 +51,7 @@ pub use webhook::{Delivery, DeliveryOptions, DeliveryStatus};
 
 use self::contact::Form;
 use self::mood::Moods;
+use self::oauth::OAuth;
 use self::serve::{Manner, Shared, handle, lock};
 use self::state::State;
 use self::webhook::Courier;
@@ -74,7 +76,9 @@ pub struct IntercomOptions {
     pub listen: SocketAddr,
     /// The token that it accepts.
     pub access_token: String,
-    /// The secret that it signs notifications with.
+    /// The public app that admins may connect.
+    pub client_id: String,
+    /// The secret that it signs notifications with and that a code is exchanged with.
     pub client_secret: String,
     /// The workspace, in contacts and in notifications.
     pub app_id: String,
@@ -95,6 +99,7 @@ impl Default for IntercomOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             access_token: "sandbox-intercom-token".to_owned(),
+            client_id: "sandbox-client-id".to_owned(),
             client_secret: "sandbox-client-secret".to_owned(),
             app_id: "sandbox01".to_owned(),
             rate_limit: Some(DEFAULT_RATE_LIMIT),
@@ -121,6 +126,7 @@ pub struct IntercomSandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
     app_id: String,
+    client_id: String,
     client_secret: String,
     server: JoinHandle<std::io::Result<()>>,
     _stop: DropGuard,
@@ -139,6 +145,11 @@ impl IntercomSandbox {
             stop.clone(),
         )?;
         let zone = TimeZone::get(&options.timezone).unwrap_or(TimeZone::UTC);
+        let oauth = OAuth::new(
+            options.client_id.clone(),
+            options.client_secret.clone(),
+            options.access_token.clone(),
+        );
         let shared = Arc::new(Shared {
             access_token: options.access_token,
             clock,
@@ -146,6 +157,7 @@ impl IntercomSandbox {
             window: Mutex::new(EpochWindow::new(options.rate_limit, WINDOW_SECONDS)),
             manner: Mutex::new(Manner { latency: options.latency, says_retry_after: false }),
             moods: Moods::default(),
+            oauth: Mutex::new(oauth),
             log: options.log,
             courier,
             stop: stop.clone(),
@@ -160,6 +172,7 @@ impl IntercomSandbox {
             shared,
             address,
             app_id: options.app_id,
+            client_id: options.client_id,
             client_secret: options.client_secret,
             server: tokio::spawn(serving),
             _stop: stop.drop_guard(),
@@ -174,6 +187,11 @@ impl IntercomSandbox {
     /// The token that it accepts.
     pub fn access_token(&self) -> &str {
         &self.shared.access_token
+    }
+
+    /// The public app that admins may connect.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// The secret that it signs with.
@@ -197,6 +215,23 @@ impl IntercomSandbox {
         if tokio::time::timeout(SHUTDOWN_WAIT, &mut self.server).await.is_err() {
             self.server.abort();
         }
+    }
+
+    // OAuth: `GET /oauth` is the page of consent, `POST /auth/eagle/token` the exchange.
+
+    /// A code as consent gives it, good for one exchange.
+    pub fn oauth_code(&self) -> String {
+        lock(&self.shared.oauth).issue_code()
+    }
+
+    /// The address that the app has registered: where consent leads back to if the request names none.
+    pub fn set_redirect_url(&self, url: Option<String>) {
+        lock(&self.shared.oauth).redirect_url = url;
+    }
+
+    /// Says whether the admin refuses consent.
+    pub fn deny_consent(&self, denies: bool) {
+        lock(&self.shared.oauth).is_denied = denies;
     }
 
     // What is in the workspace.

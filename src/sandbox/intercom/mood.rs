@@ -13,6 +13,8 @@ pub enum Failure {
     },
     /// This status with Intercom's error body: 401, 403, 404, 408, 500, 503 and so on.
     Status(u16),
+    /// This status with this `errors[0].code`, such as 401 and `token_unauthorized`.
+    Refusal(u16, &'static str),
     /// 502 with a page of HTML, as from the edge.
     BadGateway,
     /// 200 without a body, which happens (facts: Intercom section 1).

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::mood::{Failure, Moods};
+use super::oauth::{self, OAuth};
 use super::refused::Refused;
 use super::routes::{Call, Reply, answer};
 use super::state::State;
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) window: Mutex<EpochWindow>,
     pub(super) manner: Mutex<Manner>,
     pub(super) moods: Moods,
+    pub(super) oauth: Mutex<OAuth>,
     pub(super) log: RequestLog,
     pub(super) courier: Courier,
     pub(super) stop: CancellationToken,
@@ -76,6 +78,8 @@ struct Outgoing {
 /// What the handler does with the answer.
 enum Outcome {
     Answer(Outgoing),
+    /// Back to the app whose page the browser came from.
+    Redirect(String),
     Silence,
 }
 
@@ -96,10 +100,17 @@ pub(super) async fn handle(
     }
     let request_id = request_id(&parts.headers);
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
-    let outcome = decide(&shared, &parts.method, path, query, &parts.headers, &body, &request_id);
-    let Outcome::Answer(outgoing) = outcome else {
-        shared.stop.cancelled().await;
-        return Response::new(Body::empty());
+    let outcome = match OAuth::is_at(path) {
+        true => connect(&shared, &parts.method, path, query, &parts.headers, &body, &request_id),
+        false => decide(&shared, &parts.method, path, query, &parts.headers, &body, &request_id),
+    };
+    let outgoing = match outcome {
+        Outcome::Answer(outgoing) => outgoing,
+        Outcome::Redirect(address) => return oauth::redirect(&address),
+        Outcome::Silence => {
+            shared.stop.cancelled().await;
+            return Response::new(Body::empty());
+        }
     };
     shared.log.record(Exchange {
         method: parts.method.as_str(),
@@ -110,6 +121,35 @@ pub(super) async fn handle(
         response: &outgoing.reply.body,
     });
     respond(outgoing, &request_id)
+}
+
+/// Answers at the addresses of OAuth, which take no token and count towards no limit.
+fn connect(
+    shared: &Shared,
+    method: &Method,
+    path: &str,
+    query: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+    request_id: &str,
+) -> Outcome {
+    let standing = EpochStanding {
+        limit: None,
+        remaining: u32::MAX,
+        ends: shared.clock.now(),
+        is_allowed: true,
+    };
+    if let Some(failure) = shared.moods.take(method.as_str(), path) {
+        return fail(failure, standing, request_id);
+    }
+    let answered = lock(&shared.oauth).answer(method, path, query, headers, body);
+    let reply = match answered {
+        Ok(oauth::Answer::Redirect(address)) => return Outcome::Redirect(address),
+        Ok(oauth::Answer::Reply(reply)) => reply,
+        Err(refused) => Reply::json(refused.status, &refused.body(request_id)),
+    };
+    let content_type = "application/json; charset=utf-8";
+    Outcome::Answer(Outgoing { reply, content_type, standing: None, retry_after: None })
 }
 
 fn decide(
@@ -207,6 +247,10 @@ fn fail(failure: Failure, standing: EpochStanding, request_id: &str) -> Outcome 
                 _ => ("server_error", "An error occurred"),
             };
             let refused = Refused::new(status, code, message);
+            outgoing.reply = Reply::json(status, &refused.body(request_id));
+        }
+        Failure::Refusal(status, code) => {
+            let refused = Refused::new(status, code, "Refused");
             outgoing.reply = Reply::json(status, &refused.body(request_id));
         }
     }

@@ -427,3 +427,34 @@ async fn copies_and_swapped_pairs() {
     assert!(place("b@example.com") < place("a@example.com"));
     assert_eq!(emails.len(), 3);
 }
+
+#[tokio::test]
+async fn a_public_app_gets_its_token_for_a_code() {
+    let client = Client::start(IntercomOptions::default()).await;
+    let token = |code: String| {
+        let url = format!("{}/auth/eagle/token", client.sandbox.base_url());
+        let form = [
+            ("client_id", client.sandbox.client_id()),
+            ("client_secret", client.sandbox.client_secret()),
+            ("code", &code),
+        ];
+        client.http.post(url).form(&form)
+    };
+    let code = client.sandbox.oauth_code();
+    let given = client.send(token(code.clone())).await;
+    assert_eq!((given.status, &given.body["token"]), (200, &json!("sandbox-intercom-token")));
+    let again = client.send(token(code)).await;
+    assert_eq!(error_of(&again), (401, "unauthorized", "Unauthorized Code"));
+    let browser = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    client.sandbox.set_redirect_url(Some("http://127.0.0.1:9/back".to_owned()));
+    let url = format!("{}/oauth?client_id=sandbox-client-id&state=xyz", client.sandbox.base_url());
+    let page = client.send(browser.get(url)).await;
+    let back: url::Url = page.headers["location"].to_str().unwrap().parse().unwrap();
+    let members: Vec<_> = back.query_pairs().collect();
+    assert_eq!((page.status, &*members[1].1), (302, "xyz"));
+    assert_eq!(client.send(token(members[0].1.to_string())).await.status, 200);
+}
