@@ -17,7 +17,7 @@ pub use attributes::{AttributeModel, DataAttribute};
 pub use client::{IntercomClient, IntercomSettings};
 pub use error::IntercomError;
 pub use page::{CompanyPage, Cursor, Page, ScrollPage};
-pub use topic::Topic;
+pub use topic::{ConversationTopic, Topic};
 pub use webhook::{
     Content, Notification, SignatureRejected, Unusable, Unverified, Verified, trusted,
 };

@@ -5,6 +5,11 @@
 //! same state have the same digest. Unknown fields stay for scripts. In a body that is not partial
 //! every known field is there, `null` if it is unset.
 
+mod conversation;
+mod event;
+
+pub use conversation::{conversation, conversation_completeness, conversation_contact_ids};
+pub use event::event;
 use serde_json::{Map, Value, json};
 
 use crate::model::{RecordId, Timestamp};
@@ -342,9 +347,9 @@ fn sorted_ids(list: &Value) -> Vec<String> {
 /// The items of a list in any of its envelopes: a plain array, or under `data` or its own name.
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     let inside = |key: &str| list.get(key).and_then(Value::as_array);
-    let array = list
-        .as_array()
-        .or_else(|| ["data", "ids", "tags", "companies"].into_iter().find_map(inside));
+    let array = list.as_array().or_else(|| {
+        ["data", "ids", "tags", "companies", "content_sources"].into_iter().find_map(inside)
+    });
     array.into_iter().flatten()
 }
 

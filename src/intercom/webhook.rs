@@ -225,9 +225,18 @@ impl Said {
                 let reason = format!("topic `{name}` is not used");
                 return Ok(Content::Ignored { reason });
             }
+            Topic::VisitorSignedUp
+            | Topic::CompanyChanged
+            | Topic::CompanyDeleted
+            | Topic::CompanyContacts
+            | Topic::Conversation(_)
+            | Topic::EventCreated => {
+                return Ok(Content::Ignored { reason: "nothing derives from it yet".to_owned() });
+            }
             Topic::ContactMerged => self.merged()?,
             Topic::ContactTagCreated | Topic::ContactTagDeleted => self.tagged()?,
             Topic::ContactUnsubscribed => vec![self.contact(Some("unsubscribed_from_emails"))?],
+            Topic::ContactUnsubscribedFromSms => vec![self.contact(Some("unsubscribed_from_sms"))?],
             Topic::ContactArchived => vec![self.gone(Liveness::Archived)?],
             Topic::ContactDeleted if self.is_flagged("archived") => {
                 vec![self.gone(Liveness::Archived)?]

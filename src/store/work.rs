@@ -15,6 +15,10 @@ pub enum Task {
     Contact,
     /// Make the contacts of a company dirty.
     Company,
+    /// Derive what a conversation gives off.
+    Conversation,
+    /// Derive what a custom event gives off.
+    Event,
 }
 
 impl Task {
@@ -24,6 +28,8 @@ impl Task {
             Self::OptOut => "opt_out",
             Self::Contact => "contact",
             Self::Company => "company",
+            Self::Conversation => "conversation",
+            Self::Event => "custom_event",
         }
     }
 
@@ -33,6 +39,8 @@ impl Task {
             "opt_out" => Some(Self::OptOut),
             "contact" => Some(Self::Contact),
             "company" => Some(Self::Company),
+            "conversation" => Some(Self::Conversation),
+            "custom_event" => Some(Self::Event),
             _ => None,
         }
     }

@@ -191,6 +191,11 @@ fn of_json(value: &Value, from: String, now: Timestamp) -> Result<Input, String>
         RecordKind::Company if value.get("type").is_some() => {
             normalize::company(value, Completeness::Partial)
         }
+        RecordKind::Conversation if is_raw_conversation(value) => {
+            let completeness = normalize::conversation_completeness(value);
+            normalize::conversation(value, completeness)
+        }
+        RecordKind::Event if value.get("contact").is_none() => normalize::event(value),
         _ => value.clone(),
     };
     let key = RecordKey { kind, id: id_of(value)? };
@@ -275,6 +280,12 @@ fn summarised(value: &Value) -> Value {
 /// True of a contact as Intercom delivers it: its relations are in envelopes.
 fn is_raw(value: &Value) -> bool {
     ["tags", "companies"].iter().any(|field| value.get(field).is_some_and(Value::is_object))
+}
+
+/// True of a conversation as Intercom delivers it: its lists are in envelopes.
+fn is_raw_conversation(value: &Value) -> bool {
+    let is_wrapped = |field: &str| value.get(field).is_some_and(Value::is_object);
+    ["contacts", "tags", "conversation_parts", "user"].into_iter().any(is_wrapped)
 }
 
 fn kind_of(value: &Value) -> Option<RecordKind> {
