@@ -1,13 +1,15 @@
 //! An engine's figures as commands read them: of a running engine, or of its store.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::api::Api;
 use super::failure::Failure;
-use crate::engine::{EventsView, RateLimits, RulesView, Status};
+use crate::engine::{EventsView, RateLimits, RulesView, Status, sweeps_view};
 use crate::model::{Clock, SystemClock};
-use crate::store::{Resource, Store, Sync, SyncState};
+use crate::store::{Resource, Store, Sync, SyncKind, SyncState};
 
 /// Figures of an engine, as far as they are shown.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -16,7 +18,10 @@ pub(super) struct StatusView {
     pub(super) connected: bool,
     pub(super) last_sync: Option<String>,
     pub(super) contacts_synced: u64,
+    pub(super) conversations_synced: u64,
     pub(super) companies_synced: u64,
+    pub(super) events_synced: u64,
+    pub(super) sweeps: BTreeMap<String, SweepFigures>,
     pub(super) records: RecordsView,
     pub(super) duplicates: u64,
     pub(super) rederived: u64,
@@ -27,6 +32,22 @@ pub(super) struct StatusView {
     pub(super) rules: RuleSetView,
     pub(super) rate_limits: LimitsView,
     pub(super) degraded: Vec<String>,
+}
+
+/// The last sweep of a resource.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SweepFigures {
+    #[serde(rename = "type")]
+    pub(super) kind: SyncKind,
+    pub(super) state: SyncState,
+    pub(super) seen: u64,
+    pub(super) expected: Option<u64>,
+    pub(super) pages: u64,
+    pub(super) started_at: Option<String>,
+    pub(super) lag_seconds: Option<i64>,
+    #[serde(default)]
+    pub(super) error: Option<String>,
 }
 
 /// Every accepted input, by what became of it.
@@ -96,16 +117,18 @@ pub(super) async fn of_service(api: &Api) -> Result<Value, Failure> {
 
 /// The figures of a store on which no service runs, in the same shape.
 pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
-    let counts = store.counts(SystemClock.now()).await?;
+    let now = SystemClock.now();
+    let counts = store.counts(now).await?;
     let syncs = store.syncs(50).await?;
     let rules = store.last_rule_set().await?;
     let status = Status {
         connected: newest_over(&syncs).is_some_and(|sync| sync.state == SyncState::Done),
         last_sync: last_complete(&syncs),
         contacts_synced: counts.contacts,
-        conversations_synced: 0,
+        conversations_synced: counts.conversations,
         companies_synced: counts.companies,
-        events_synced: 0,
+        events_synced: counts.custom_events,
+        sweeps: sweeps_view(store, now).await?,
         records: counts.records,
         duplicates: counts.duplicates,
         rederived: counts.rederived,

@@ -31,6 +31,7 @@ mod sweep;
 mod unserved;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,7 +49,7 @@ use serde_json::Value;
 pub(crate) use services::Services;
 pub use services::rule_environment;
 pub use status::{EventsView, RateLimits, RulesView, Status};
-pub use sweep::SyncRequest;
+pub use sweep::{ResourceView, SweepView, SyncRequest, sweeps_view};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,7 +59,7 @@ use crate::config::{Config, Direction};
 use crate::intercom::Verified;
 use crate::model::{Clock, Timestamp};
 use crate::rules::{Pinned, Refusal, ReloadOptions, RuleSet, Rules};
-use crate::store::{Acceptance, DeadLetter, DeadLetterQuery, Store, StoreError, Sync};
+use crate::store::{Acceptance, DeadLetter, DeadLetterQuery, Resource, Store, StoreError, Sync};
 
 /// A running engine. Cheap to clone; all clones are the same engine.
 #[derive(Debug, Clone)]
@@ -191,6 +192,11 @@ impl Engine {
     /// Finds a sync.
     pub async fn sync(&self, id: &str) -> Result<Option<Sync>, EngineError> {
         Ok(self.inner.store.sync(id.to_owned()).await?)
+    }
+
+    /// When the newest sweep of each resource began that left nothing of it unread.
+    pub async fn swept(&self) -> Result<BTreeMap<Resource, Timestamp>, EngineError> {
+        self.inner.swept_all().await
     }
 
     /// The engine's figures.

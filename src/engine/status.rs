@@ -1,8 +1,11 @@
 //! The engine's figures, as `status` shows them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::gate::Closed;
+use super::sweep::{SweepView, sweeps_view};
 use super::{EngineError, Inner};
 use crate::http::LimitStatus;
 use crate::rules::RuleError;
@@ -24,6 +27,8 @@ pub struct Status {
     pub companies_synced: u64,
     /// Custom events known.
     pub events_synced: u64,
+    /// The last sweep of each resource that was ever read.
+    pub sweeps: BTreeMap<Resource, SweepView>,
     /// Every accepted input, by what became of it.
     pub records: RecordCounts,
     /// Repeated notifications.
@@ -82,7 +87,8 @@ pub struct RateLimits {
 
 impl Inner {
     pub(crate) async fn status(&self) -> Result<Status, EngineError> {
-        let counts = self.store.counts(self.clock.now()).await?;
+        let now = self.clock.now();
+        let counts = self.store.counts(now).await?;
         let services = self.services.load_full();
         let syncs = self.store.syncs(50).await?;
         let complete = syncs.iter().filter(|sync| {
@@ -93,9 +99,10 @@ impl Inner {
             connected: self.is_connected(),
             last_sync: last_sync.map(|at| at.to_string()),
             contacts_synced: counts.contacts,
-            conversations_synced: 0,
+            conversations_synced: counts.conversations,
             companies_synced: counts.companies,
-            events_synced: 0,
+            events_synced: counts.custom_events,
+            sweeps: sweeps_view(self.store.as_ref(), now).await?,
             records: counts.records,
             duplicates: counts.duplicates,
             rederived: counts.rederived,

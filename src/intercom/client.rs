@@ -15,8 +15,8 @@ use url::Url;
 use super::error::IntercomError;
 use super::wire;
 use crate::http::{
-    Backoff, HttpClient, HttpOptions, Lane, LimitStatus, Limiter, Observation, Rate, Request,
-    Response, Retry, random_fraction,
+    Backoff, HttpClient, HttpOptions, Lane, LimitStatus, Limiter, Observation, Permit, Rate,
+    Request, Response, Retry, random_fraction,
 };
 use crate::model::{Clock, Timestamp};
 
@@ -24,6 +24,11 @@ use crate::model::{Clock, Timestamp};
 const MAX_ATTEMPTS: u32 = 6;
 /// Intercom counts calls in windows of this length (facts: Intercom section 2).
 const WINDOW: Duration = Duration::from_secs(10);
+
+/// Searches have a budget of their own beside that: one a second on average.
+const SEARCHES: Rate = Rate { calls: 10, per: Duration::from_secs(10) };
+/// One scroll over companies starts in a minute; its pages are calls like others.
+const SCROLLS: Rate = Rate { calls: 1, per: Duration::from_secs(60) };
 
 /// How Intercom is reached.
 #[derive(Debug, Clone)]
@@ -69,6 +74,8 @@ struct Inner {
     authorization: HeaderValue,
     version: HeaderValue,
     limiter: Limiter,
+    searches: Limiter,
+    scrolls: Limiter,
     backoff: Backoff,
     clock: Arc<dyn Clock>,
 }
@@ -121,6 +128,8 @@ impl IntercomClient {
             authorization,
             version,
             limiter: Limiter::new("intercom", &[rate]),
+            searches: Limiter::new("intercom searches", &[SEARCHES]),
+            scrolls: Limiter::new("intercom scrolls", &[SCROLLS]),
             backoff: Backoff::from_base(settings.backoff_base),
             clock,
         })))
@@ -129,6 +138,12 @@ impl IntercomClient {
     /// How much of the rate limit is used.
     pub fn limit_status(&self) -> LimitStatus {
         self.0.limiter.status()
+    }
+
+    /// Takes the right to start a scroll over companies, if one may start now.
+    pub(super) async fn begin_scroll(&self, lane: Lane) -> Result<(), IntercomError> {
+        let permit = tokio::time::timeout(Duration::ZERO, self.0.scrolls.acquire(lane)).await;
+        permit.map(Permit::finish).map_err(|_| IntercomError::ScrollTooSoon)
     }
 
     pub(super) async fn get(
@@ -204,6 +219,10 @@ impl IntercomClient {
     }
 
     async fn attempt(&self, lane: Lane, request: &Request) -> Result<Answer, IntercomError> {
+        let _search = match request.route().ends_with("/search") {
+            true => Some(self.0.searches.acquire(lane).await),
+            false => None,
+        };
         let permit = self.0.limiter.acquire(lane).await;
         let began = self.0.clock.now();
         let response = self.0.http.send(request.clone()).await;

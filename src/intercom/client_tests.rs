@@ -164,7 +164,10 @@ async fn asks_for_whole_days_when_it_asks_for_updates() {
     let (line, _, body) = server.requests.lock().unwrap()[0].clone();
     assert_eq!(line, "POST /contacts/search");
     let expected = json!({
-        "query": {"field": "updated_at", "operator": ">", "value": NOW - 172_800},
+        "query": {"operator": "OR", "value": [
+            {"field": "updated_at", "operator": "=", "value": NOW},
+            {"field": "updated_at", "operator": ">", "value": NOW},
+        ]},
         "pagination": {"per_page": 150, "starting_after": "x"},
         "sort": {"field": "updated_at", "order": "descending"},
     });
@@ -273,12 +276,25 @@ async fn headers_correct_the_rate_limit() {
     assert_eq!((status.limit, status.remaining, status.per_seconds), (1667, 1600, 10.0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_scroll_starts_once_in_a_minute() {
+    let end = json!({"type": "list", "data": [], "scroll_param": "s"});
+    let (server, client) = Server::start(vec![ok(end.clone()), ok(end)]).await;
+    let scroll = async || client.companies_scroll(Lane::Bulk, None).await;
+    let _ = scroll().await.unwrap();
+    let error = scroll().await.unwrap_err();
+    assert!(matches!(error, IntercomError::ScrollTooSoon), "{error}");
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    let _ = scroll().await.unwrap();
+    assert_eq!(server.calls().len(), 2);
+}
+
 #[tokio::test]
 async fn a_scroll_whose_answer_is_lost_is_not_continued() {
     let page =
         json!({"type": "list", "data": [{"type": "company", "id": "k1"}], "scroll_param": "s"});
     let end = json!({"type": "list", "data": [], "scroll_param": "s"});
-    let replies = vec![ok(page), status(429), ok(end), status(502), error(400, "scroll_exists")];
+    let replies = vec![ok(page), status(429), ok(end), status(502)];
     let (server, client) = Server::start(replies).await;
     let page = client.companies_scroll(Lane::Bulk, None).await.unwrap();
     assert_eq!((page.snapshots.len(), page.next.as_deref()), (1, Some("s")));
@@ -287,10 +303,15 @@ async fn a_scroll_whose_answer_is_lost_is_not_continued() {
     assert_eq!(end.next, None);
     let error = client.companies_scroll(Lane::Bulk, Some("s")).await.unwrap_err();
     assert!(error.is_service_down(), "{error}");
+    assert_eq!(server.calls().len(), 4);
+    assert_eq!(server.calls()[1], "GET /companies/scroll?scroll_param=s");
+}
+
+#[tokio::test]
+async fn a_scroll_of_another_tool_is_told_from_a_failure() {
+    let (_server, client) = Server::start(vec![error(400, "scroll_exists")]).await;
     let error = client.companies_scroll(Lane::Bulk, None).await.unwrap_err();
     assert!(matches!(error, IntercomError::ScrollBusy), "{error}");
-    assert_eq!(server.calls().len(), 5);
-    assert_eq!(server.calls()[1], "GET /companies/scroll?scroll_param=s");
 }
 
 #[tokio::test]

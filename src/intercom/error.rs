@@ -53,6 +53,9 @@ pub enum IntercomError {
         "another scroll over companies is running in this workspace: it ends a minute after its last page"
     )]
     ScrollBusy,
+    /// A scroll over companies was started less than a minute ago.
+    #[error("a scroll over companies started less than a minute ago: one starts in a minute")]
+    ScrollTooSoon,
     /// The scroll waited too long or lost its place.
     #[error("the scroll over companies has expired: start it again")]
     ScrollExpired,
@@ -102,6 +105,11 @@ impl IntercomError {
     /// True if the object is gone, which a deletion may rest on.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    /// True if a scroll over companies cannot start now.
+    pub fn is_scroll_busy(&self) -> bool {
+        matches!(self, Self::ScrollBusy | Self::ScrollTooSoon)
     }
 
     /// Whether the same read may succeed later.

@@ -17,7 +17,6 @@ const CONTACTS_PER_PAGE: u32 = 150;
 const COMPANIES_PER_PAGE: u32 = 60;
 /// A contact has at most 1,000 companies, so more pages than this are a loop.
 const MAX_COMPANY_PAGES: u32 = 100;
-const DAY_SECONDS: i64 = 86_400;
 
 /// All reads wait for their turn and fail as [`IntercomError`] says.
 impl IntercomClient {
@@ -44,24 +43,45 @@ impl IntercomClient {
         contact_page(&answer, cursor, ROUTE)
     }
 
-    /// A page of 150 contacts that were updated since the start of the day before `since`, newest
-    /// first: Intercom matches days of the workspace's zone only (facts: Intercom section 3.3), and
-    /// lags by minutes, so the caller filters. Archived and merged contacts are not among them.
+    /// A page of 150 contacts that were updated on the day of `since` or later, newest first: Intercom
+    /// matches days of the workspace's zone only (facts: Intercom section 3.3), and lags by minutes,
+    /// so the caller filters. Archived and merged contacts are not among them.
     pub async fn updated_contacts_page(
         &self,
         lane: Lane,
         since: Timestamp,
         cursor: Option<&Cursor>,
     ) -> Result<Page, IntercomError> {
+        // `=` is the whole day that holds its value, in whatever zone, and `>` all days after it.
+        let day = |operator: &str| json!({ "field": "updated_at", "operator": operator, "value": since.max(Timestamp::EPOCH) });
+        let query = json!({ "operator": "OR", "value": [day("="), day(">")] });
+        self.contacts_search_page(lane, &query, cursor).await
+    }
+
+    /// Contacts that have this id at the customer: one, as a rule, and none if it is archived or gone.
+    pub async fn contacts_with_external_id(
+        &self,
+        lane: Lane,
+        external_id: &str,
+    ) -> Result<Vec<Snapshot>, IntercomError> {
+        let query = json!({ "field": "external_id", "operator": "=", "value": external_id });
+        Ok(self.contacts_search_page(lane, &query, None).await?.snapshots)
+    }
+
+    /// A page of 150 contacts that a query of Intercom's search finds, newest first.
+    async fn contacts_search_page(
+        &self,
+        lane: Lane,
+        query: &Value,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page, IntercomError> {
         const ROUTE: &str = "/contacts/search";
-        // `>` begins with the day after the one that holds its value, in whatever zone.
-        let after = since.plus(-2 * DAY_SECONDS).max(Timestamp::EPOCH);
         let mut pagination = json!({ "per_page": CONTACTS_PER_PAGE });
         if let (Some(cursor), Value::Object(fields)) = (cursor, &mut pagination) {
             fields.insert("starting_after".to_owned(), Value::from(cursor.as_str()));
         }
         let body = json!({
-            "query": { "field": "updated_at", "operator": ">", "value": after },
+            "query": query,
             "pagination": pagination,
             "sort": { "field": "updated_at", "order": "descending" },
         });
@@ -132,7 +152,8 @@ impl IntercomClient {
     ///
     /// # Errors
     ///
-    /// [`IntercomError::ScrollBusy`]: wait a minute, or use [`Self::companies_list_page`].
+    /// [`IntercomError::ScrollBusy`], [`IntercomError::ScrollTooSoon`]: wait a minute, or use
+    /// [`Self::companies_list_page`].
     /// [`IntercomError::ScrollExpired`], or any error that [`IntercomError::is_service_down`] tells:
     /// the place is lost, because asking again would skip a page; start again.
     pub async fn companies_scroll(
@@ -141,6 +162,9 @@ impl IntercomClient {
         scroll: Option<&str>,
     ) -> Result<ScrollPage, IntercomError> {
         const ROUTE: &str = "/companies/scroll";
+        if scroll.is_none() {
+            self.begin_scroll(lane).await?;
+        }
         let query: Vec<_> =
             scroll.map(|scroll| ("scroll_param", scroll.to_owned())).into_iter().collect();
         let request = self.request(Method::GET, &["companies", "scroll"], &query, ROUTE)?;

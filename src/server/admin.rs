@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::error::HttpError;
-use crate::engine::{EngineError, HandInError, Status, SyncRequest};
+use crate::engine::{EngineError, HandInError, ResourceView, Status, SyncRequest};
 use crate::model::Timestamp;
-use crate::store::{Acceptance, Progress, Resource, Sync, SyncKind, SyncState};
+use crate::store::{Acceptance, Resource, Sync, SyncKind, SyncState};
 
 /// What a sync may be asked to read, and what of it can be read so far.
 const RESOURCES: [(&str, Option<Resource>); 5] = [
@@ -112,7 +112,7 @@ struct SyncView {
     #[serde(rename = "type")]
     kind: SyncKind,
     state: SyncState,
-    resources: BTreeMap<Resource, Progress>,
+    resources: BTreeMap<Resource, ResourceView>,
     since: Option<String>,
     requested_at: String,
     started_at: Option<String>,
@@ -120,10 +120,15 @@ struct SyncView {
     error: Option<String>,
 }
 
-impl From<Sync> for SyncView {
-    fn from(sync: Sync) -> Self {
+impl SyncView {
+    fn new(sync: Sync, swept: &BTreeMap<Resource, Timestamp>, now: Timestamp) -> Self {
         let Sync { id, kind, state, resources, since, requested_at, .. } = sync;
         let iso = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let resources = resources.into_iter().map(|(resource, progress)| {
+            let swept = swept.get(&resource).copied();
+            (resource, ResourceView::new(&progress, swept, now))
+        });
+        let resources = resources.collect();
         Self {
             id,
             kind,
@@ -146,7 +151,8 @@ pub(super) async fn sync(
     let id = id.map(|Path(id)| id).unwrap_or_default();
     let sync = state.engine.sync(&id).await?;
     let sync = sync.ok_or_else(|| HttpError::NotFound("there is no such sync".to_owned()))?;
-    Ok(Json(SyncView::from(sync)))
+    let swept = state.engine.swept().await?;
+    Ok(Json(SyncView::new(sync, &swept, state.engine.now())))
 }
 
 /// The engine's figures.

@@ -32,11 +32,12 @@ pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
 pub use sqlite::{AddressKey, SqliteStore};
 pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Subject, SubjectQuery, Sublists};
-pub use sync::{Progress, Resource, Sync, SyncKind, SyncState};
+pub use sync::{Missing, Progress, Resource, Sync, SyncKind, SyncState};
 pub use work::{Cause, Claim, Ending, Outcome, Settlement, Task, WorkKey};
 
 use crate::model::{
-    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RulesPin, Snapshot, Timestamp,
+    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
+    Snapshot, Timestamp,
 };
 
 /// An import that was begun and whose end is not known.
@@ -56,8 +57,34 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Makes one input durable: journal, records, ledger and work in one step.
     async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError>;
 
-    /// Makes a page of a sync durable, together with how far the sync has come.
-    async fn accept_page(&self, page: Vec<Arrival>, sync: Sync) -> Result<(), StoreError>;
+    /// Makes a page of a sync durable, together with how far the sync has come. What `resource` shows
+    /// for the first time in this sync is added to what it has seen, unless its figures are partial;
+    /// answers the sync as it is then.
+    async fn accept_page(
+        &self,
+        page: Vec<Arrival>,
+        sync: Sync,
+        resource: Resource,
+    ) -> Result<Sync, StoreError>;
+
+    /// Finds up to `limit` live records of a kind that a sync did not see, whose ids follow `after`.
+    /// What was updated at `before` or later may have come too late for it and is left out.
+    async fn unseen(
+        &self,
+        sync: String,
+        kind: RecordKind,
+        before: Timestamp,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Missing>, StoreError>;
+
+    /// Remembers that a complete sync did not see these records. Being seen ends it.
+    async fn put_missed(
+        &self,
+        sync: String,
+        kind: RecordKind,
+        missed: Vec<RecordId>,
+    ) -> Result<(), StoreError>;
 
     /// Stores what a read found, without counting it as an input: answers to questions of ours. The
     /// contact itself is not made dirty by it unless it is newer.

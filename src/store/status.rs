@@ -43,6 +43,10 @@ pub struct StoreCounts {
     pub contacts: u64,
     /// Live companies known.
     pub companies: u64,
+    /// Conversations known.
+    pub conversations: u64,
+    /// Custom events known.
+    pub custom_events: u64,
     /// Brevo contacts that stand for an Intercom contact.
     pub managed: u64,
     /// Dead letters.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Timestamp;
+use crate::model::{RecordId, RecordKind, Timestamp};
 
 /// How much a sync reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub enum Resource {
     Companies,
     /// Users and leads.
     Contacts,
+    /// Conversations.
+    Conversations,
+    /// Custom events of contacts.
+    Events,
 }
 
 impl Resource {
@@ -35,6 +39,24 @@ impl Resource {
             Self::Tags => "tags",
             Self::Companies => "companies",
             Self::Contacts => "contacts",
+            Self::Conversations => "conversations",
+            Self::Events => "events",
+        }
+    }
+
+    /// True if it can be read so far.
+    pub fn is_readable(self) -> bool {
+        !matches!(self, Self::Conversations | Self::Events)
+    }
+
+    /// The kind of record that a sweep of it proves the presence of; none where absence says nothing:
+    /// all tags come in one answer, and events are never taken back.
+    pub fn proves(self) -> Option<RecordKind> {
+        match self {
+            Self::Companies => Some(RecordKind::Company),
+            Self::Contacts => Some(RecordKind::Contact),
+            Self::Conversations => Some(RecordKind::Conversation),
+            Self::Tags | Self::Events => None,
         }
     }
 }
@@ -63,14 +85,57 @@ impl SyncState {
 }
 
 /// How far a sync has come with one resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Progress {
-    /// Objects read.
+    /// Objects read, each counted once.
     pub seen: u64,
-    /// Objects that Intercom says there are; null where it does not say.
+    /// Objects that Intercom says there are; null where it does not say, or where only some of them
+    /// were asked for.
     pub expected: Option<u64>,
-    /// True once this resource was read to its end.
+    /// True once this resource was read to its end and nothing is known to be missing.
     pub done: bool,
+    /// Pages read, repeated ones included.
+    pub pages: u64,
+    /// Rows that were stored, repeated ones included.
+    pub rows: u64,
+    /// Only what changed since was asked for, so that the figures say nothing about the whole.
+    pub partial: bool,
+    /// When this resource began to be read. What changed later may not be among what was seen.
+    pub started_at: Option<Timestamp>,
+    /// When this resource was ended with, complete or not.
+    pub ended_at: Option<Timestamp>,
+    /// From when on changes were asked for.
+    pub since: Option<Timestamp>,
+    /// Which pass over the list is under way: the first one reads it, later ones look for what moved.
+    pub pass: u32,
+    /// When that pass began.
+    pub pass_began: Option<Timestamp>,
+    /// Where that pass goes on: the position after the last durable page.
+    pub cursor: Option<String>,
+    /// Why it is not complete.
+    pub error: Option<String>,
+}
+
+impl Progress {
+    /// True while there is something left to read.
+    pub fn is_open(&self) -> bool {
+        self.ended_at.is_none() && !self.done
+    }
+
+    /// True if what Intercom says there is was seen, as far as it says anything.
+    pub fn is_complete(&self) -> bool {
+        self.expected.is_none_or(|expected| self.seen >= expected)
+    }
+}
+
+/// A live record that a sweep did not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its id.
+    pub id: RecordId,
+    /// True if an earlier complete sweep did not see it either.
+    pub was_missed: bool,
 }
 
 /// A sync.
@@ -88,8 +153,6 @@ pub struct Sync {
     pub resources: BTreeMap<Resource, Progress>,
     /// Only what changed since.
     pub since: Option<Timestamp>,
-    /// Where the contacts go on: the cursor after the last durable page.
-    pub cursor: Option<String>,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When it began to read.

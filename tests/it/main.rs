@@ -9,6 +9,7 @@
 
 mod authoring;
 mod check;
+mod completeness;
 mod consent;
 mod cost;
 mod crash;

@@ -8,7 +8,10 @@ use super::Source;
 use crate::cli::deployment::{Deployment, Running};
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::status_view::{self, EventsFigures, LimitView, RecordsView, StatusView};
+use crate::cli::status_view::{
+    self, EventsFigures, LimitView, RecordsView, StatusView, SweepFigures,
+};
+use crate::store::{SyncKind, SyncState};
 
 /// Shows what was synced, what became of it and what is not as it should be.
 #[derive(Debug, clap::Args)]
@@ -65,7 +68,12 @@ fn render(engine: &str, status: &StatusView) -> String {
     row("connected", if status.connected { "yes" } else { "no" });
     row("last sync", status.last_sync.as_deref().unwrap_or("never"));
     row("contacts", &status.contacts_synced.to_string());
+    row("conversations", &status.conversations_synced.to_string());
     row("companies", &status.companies_synced.to_string());
+    row("custom events", &status.events_synced.to_string());
+    for (name, figures) in &status.sweeps {
+        row("sweep", &format!("{name}: {}", sweep(figures)));
+    }
     row("managed", &format!("{} in Brevo", output::count(status.managed, "contact")));
     row("records", &records(&status.records));
     row("duplicates", &status.duplicates.to_string());
@@ -128,6 +136,36 @@ fn records(records: &RecordsView) -> String {
     format!("{accepted} accepted = {}", parts.join(" + "))
 }
 
+/// Such as `full, done, began 2026-01-10T04:39:55Z, 4 pages, 500 of 500 records, lag 12 s`.
+fn sweep(figures: &SweepFigures) -> String {
+    let SweepFigures { kind, state, seen, expected, pages, started_at, lag_seconds, error } =
+        figures;
+    let kind = match kind {
+        SyncKind::Full => "full",
+        SyncKind::Incremental => "incremental",
+    };
+    let state = match state {
+        SyncState::Queued => "queued",
+        SyncState::Running => "running",
+        SyncState::Done => "done",
+        SyncState::Incomplete => "incomplete",
+        SyncState::Failed => "failed",
+    };
+    let mut parts = vec![kind.to_owned(), state.to_owned()];
+    parts.extend(started_at.as_ref().map(|at| format!("began {at}")));
+    parts.push(output::count(*pages, "page"));
+    parts.push(match expected {
+        Some(expected) => format!("{seen} of {}", output::count(*expected, "record")),
+        None => output::count(*seen, "record"),
+    });
+    parts.push(match lag_seconds {
+        Some(seconds) => format!("lag {seconds} s"),
+        None => "never complete".to_owned(),
+    });
+    parts.extend(error.clone());
+    parts.join(", ")
+}
+
 /// What rules tracked; none: they track nothing.
 fn events(events: &EventsFigures) -> Option<String> {
     let EventsFigures { sent, due, known, dead, .. } = *events;
@@ -155,7 +193,17 @@ mod tests {
     fn shows_every_figure_once() {
         let status = StatusView::of(json!({
             "connected": true, "lastSync": "2026-01-10T04:39:55Z",
-            "contactsSynced": 500, "companiesSynced": 71,
+            "contactsSynced": 500, "conversationsSynced": 300, "companiesSynced": 71, "eventsSynced": 12,
+            "sweeps": {
+                "contacts": { "sync": "0197", "type": "full", "state": "incomplete", "seen": 490,
+                    "expected": 500, "done": false, "pages": 9, "partial": false,
+                    "startedAt": "2026-01-10T04:39:40Z", "endedAt": "2026-01-10T04:39:55Z",
+                    "since": null, "lagSeconds": null, "error": "saw 490 of 500" },
+                "tags": { "sync": "0196", "type": "incremental", "state": "done", "seen": 15,
+                    "expected": null, "done": true, "pages": 1, "partial": false,
+                    "startedAt": "2026-01-10T04:39:39Z", "endedAt": "2026-01-10T04:39:40Z",
+                    "since": null, "lagSeconds": 16, "error": null }
+            },
             "records": { "accepted": 580, "applied": 500, "unchanged": 71, "ignored": 6, "skipped": 1,
                 "held": 0, "dead": 2, "pending": 0 },
             "duplicates": 3, "rederived": 4, "work": 0, "managed": 498, "deadLetters": 2,
@@ -171,7 +219,11 @@ engine        runs (pid 7, http://127.0.0.1:8080)
 connected     yes
 last sync     2026-01-10T04:39:55Z
 contacts      500
+conversations 300
 companies     71
+custom events 12
+sweep         contacts: full, incomplete, began 2026-01-10T04:39:40Z, 9 pages, 490 of 500 records, never complete, saw 490 of 500
+sweep         tags: incremental, done, began 2026-01-10T04:39:39Z, 1 page, 15 records, lag 16 s
 managed       498 contacts in Brevo
 records       580 accepted = 500 applied + 71 unchanged + 6 ignored + 1 skipped + 2 dead
 duplicates    3

@@ -53,7 +53,10 @@ async fn a_sync_is_queued_and_can_be_followed() {
     assert_eq!(answer["ignored"], json!(["conversations", "events"]));
     let id = answer["id"].as_str().unwrap();
     let sync = server.api("GET", &format!("/connectors/intercom/syncs/{id}"), "").await;
-    let untouched = json!({"seen": 0, "expected": null, "done": false});
+    let untouched = json!({
+        "seen": 0, "expected": null, "done": false, "pages": 0, "partial": false, "error": null,
+        "startedAt": null, "endedAt": null, "since": null, "lagSeconds": null,
+    });
     let expected = json!({
         "id": id, "type": "full", "state": "queued",
         "resources": {"contacts": untouched, "companies": untouched, "tags": untouched},

@@ -119,6 +119,8 @@ pub(super) fn counts(
         work: work.unsigned_abs(),
         contacts: live("contact")?,
         companies: live("company")?,
+        conversations: live("conversation")?,
+        custom_events: live("event")?,
         managed: sum("SELECT count(*) FROM mirror WHERE workspace = ?1 AND owner IS NOT NULL")?,
         dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
         events: EventCounts {

@@ -8,6 +8,7 @@ mod mirror;
 mod reader;
 mod records;
 mod rule_sets;
+mod sightings;
 mod subjects;
 mod work;
 mod writer;
@@ -28,18 +29,18 @@ use writer::Writer;
 
 use super::{
     Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, DueEvent, EventEnd,
-    MirrorEntry, OpenImport, OptOut, Priority, RuleSetEntry, RuleSetSummary, Settlement, Store,
-    StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
+    MirrorEntry, Missing, OpenImport, OptOut, Priority, Resource, RuleSetEntry, RuleSetSummary,
+    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
 };
 use crate::model::{
-    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RulesPin, Snapshot,
-    Timestamp, WorkspaceId,
+    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
+    Snapshot, Timestamp, WorkspaceId,
 };
 
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -193,6 +194,7 @@ fn migrations() -> Migrations<'static> {
         ),
         M::up(include_str!("../migrations/0003_fewer_indexes.sql")),
         M::up(include_str!("../migrations/0004_events.sql")),
+        M::up(include_str!("../migrations/0005_sightings.sql")),
     ])
 }
 
@@ -242,15 +244,45 @@ impl Store for SqliteStore {
         self.take_in(move |tx, ids| records::accept(tx, ids, &arrival)).await
     }
 
-    async fn accept_page(&self, page: Vec<Arrival>, sync: Sync) -> Result<(), StoreError> {
+    async fn accept_page(
+        &self,
+        page: Vec<Arrival>,
+        sync: Sync,
+        resource: Resource,
+    ) -> Result<Sync, StoreError> {
         let page: Vec<_> = page.into_iter().map(prepared).collect();
         self.write(move |tx, ids| {
-            for arrival in page {
-                records::accept(tx, ids, &arrival)?;
+            for arrival in &page {
+                records::accept(tx, ids, arrival)?;
             }
-            books::put(tx, ids, &sync)
+            let sync = sightings::count(tx, ids, sync, resource, &page)?;
+            books::put(tx, ids, &sync)?;
+            Ok(sync)
         })
         .await
+    }
+
+    async fn unseen(
+        &self,
+        sync: String,
+        kind: RecordKind,
+        before: Timestamp,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Missing>, StoreError> {
+        self.read(move |conn, ids| {
+            sightings::unseen(conn, ids, &sync, kind, before, after.as_ref(), limit)
+        })
+        .await
+    }
+
+    async fn put_missed(
+        &self,
+        sync: String,
+        kind: RecordKind,
+        missed: Vec<RecordId>,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| sightings::put_missed(tx, ids, &sync, kind, &missed)).await
     }
 
     async fn learn(

@@ -47,6 +47,18 @@ pub(super) enum PreparedContent {
     Unusable { reason: String },
 }
 
+impl PreparedContent {
+    /// What the input is about, and whether it still stands.
+    pub(super) fn subject(&self) -> Option<(&RecordKey, &Liveness)> {
+        match self {
+            Self::Snapshots { primary, .. } => {
+                Some((&primary.snapshot.key, &primary.snapshot.liveness))
+            }
+            Self::Nothing | Self::Unusable { .. } => None,
+        }
+    }
+}
+
 /// One input, ready for the writing thread.
 pub(super) struct PreparedArrival {
     pub(super) notification: Option<Journalled>,

@@ -199,7 +199,7 @@ fn read_by(sync: &Sync) -> u64 {
     counted
         .iter()
         .filter_map(|resource| sync.resources.get(resource))
-        .map(|progress| progress.seen)
+        .map(|progress| progress.rows.max(progress.seen))
         .sum()
 }
 
