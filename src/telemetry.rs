@@ -132,6 +132,9 @@ pub const BREVO_CALLS: Metric =
 /// Webhooks received; label `result`.
 pub const WEBHOOKS: Metric =
     counter("tajo_webhooks_total", "Webhooks received by what was answered");
+/// Webhooks of Brevo's received; label `result`.
+pub const BREVO_WEBHOOKS: Metric =
+    counter("tajo_brevo_webhooks_total", "Webhooks of Brevo's received by what was answered");
 /// How many things do not work as they should.
 pub const DEGRADED: Metric =
     gauge("tajo_degraded", "Number of things that do not work as they should");
@@ -154,7 +157,7 @@ pub const UNSERVED_PARTS: Metric =
     counter("tajo_unserved_parts_total", "Parts of decisions that this version does not write");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 17] = [
+pub const METRICS: [Metric; 18] = [
     RECORDS,
     DUPLICATES,
     REDERIVED,
@@ -165,6 +168,7 @@ pub const METRICS: [Metric; 17] = [
     RULES_PINNED,
     BREVO_CALLS,
     WEBHOOKS,
+    BREVO_WEBHOOKS,
     DEGRADED,
     STORE_UP,
     VALUES_LEFT_OUT,

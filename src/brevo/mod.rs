@@ -18,6 +18,7 @@ mod imports;
 mod lists;
 mod movers;
 mod plan;
+mod webhook;
 mod wire;
 
 pub use attributes::{Attribute, AttributeCategory, AttributeOption};
@@ -31,6 +32,7 @@ pub use import::{ImportError, ImportFile, ImportRow, is_importable};
 pub use imports::{ProblemFile, ProblemKind, ProcessId, ProcessState, ProcessStatus};
 pub use lists::{ListOutcome, MAX_LIST_MEMBERS, Member};
 pub use plan::{By, ImportStep, ListCall, Plan, PlannedChange, Situation};
+pub use webhook::{BrevoEvent, BrevoEventKind, UnusableWebhook, is_webhook_token, parse_webhook};
 pub use wire::{Account, ContactWrite, Folder, List, OptOut, PlanVertical};
 
 #[cfg(test)]

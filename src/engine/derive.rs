@@ -178,6 +178,12 @@ pub(crate) fn decide(
             None => ended(journey.claim, Outcome::Ignored),
         };
     }
+    let is_lost =
+        target.current.is_none() && journey.subject.lost_with == Some(record.version.digest);
+    if is_lost && decision.verdict == Verdict::Write {
+        // Somebody deleted the contact in Brevo, and the record has not changed since.
+        return skipped(journey.claim, &record, decision, config);
+    }
     let wish = match &decision.verdict {
         Verdict::Skip { .. } => return skipped(journey.claim, &record, decision, config),
         Verdict::Release => Wish::Release(Some(decision)),

@@ -6,6 +6,8 @@
 
 mod account;
 mod assemble;
+mod brevo_intake;
+mod brevo_reads;
 mod derive;
 mod error;
 mod events;
@@ -59,6 +61,7 @@ use crate::config::{Config, Direction};
 use crate::intercom::Verified;
 use crate::model::{Clock, Timestamp};
 use crate::rules::{Pinned, Refusal, ReloadOptions, RuleSet, Rules};
+use crate::store::BrevoAcceptance;
 use crate::store::{Acceptance, DeadLetter, DeadLetterQuery, Resource, Store, StoreError, Sync};
 
 /// A running engine. Cheap to clone; all clones are the same engine.
@@ -172,6 +175,16 @@ impl Engine {
     /// Makes a verified notification durable.
     pub async fn accept(&self, verified: Verified) -> Result<Acceptance, EngineError> {
         self.inner.accept(verified).await
+    }
+
+    /// Makes the body of a webhook of Brevo's durable that carried the token.
+    pub async fn accept_brevo(&self, body: &[u8]) -> Result<BrevoAcceptance, EngineError> {
+        self.inner.accept_brevo(body).await
+    }
+
+    /// The token that Brevo's webhooks have to carry, if one is configured.
+    pub fn brevo_webhook_token(&self) -> Option<secrecy::SecretString> {
+        self.inner.brevo_webhook_token()
     }
 
     /// Makes a notification durable that a trusted caller hands in.

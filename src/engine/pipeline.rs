@@ -31,9 +31,9 @@ const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
 
 /// One round of work: some claims and everything that they need.
 pub(crate) struct Round<'a> {
-    engine: &'a Inner,
-    services: Arc<Services>,
-    lane: Lane,
+    pub(super) engine: &'a Inner,
+    pub(super) services: Arc<Services>,
+    pub(super) lane: Lane,
     /// When it began to look at what is known.
     began: Timestamp,
     /// Claims whose end is not settled yet.
@@ -54,11 +54,14 @@ impl Round<'_> {
     async fn run(&mut self, claims: Vec<Claim>) -> Result<(), EngineError> {
         let (opt_outs, rest): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.key.task == Task::OptOut);
+        let (changed, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|claim| claim.key.task == Task::BrevoContact);
         let (companies, contacts): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::Company);
         for claim in opt_outs {
             self.opt_out(claim).await?;
         }
+        self.read_changed(changed).await?;
         for claim in companies {
             self.fan_out(claim).await?;
         }
@@ -102,7 +105,8 @@ impl Round<'_> {
                 // Nobody to blacklist: the ledger sees to it that a later creation carries the flag.
                 Err(BrevoError::NotFound { .. }) => {
                     if let Identifier::Id(id) = identifier {
-                        mirror.push(MirrorWrite::Forget { id });
+                        let then = self.services.read_back.after_loss;
+                        mirror.push(MirrorWrite::Lose { id, then });
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Permanent => {
@@ -558,7 +562,7 @@ impl Round<'_> {
             .then(|| Ending::Dead(Cause { kind: "expired", message, ..Cause::default() }))
     }
 
-    async fn settle(&mut self, endings: Vec<Settlement>) -> Result<(), EngineError> {
+    pub(super) async fn settle(&mut self, endings: Vec<Settlement>) -> Result<(), EngineError> {
         if endings.is_empty() {
             return Ok(());
         }

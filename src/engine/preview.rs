@@ -77,6 +77,7 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         address: None,
         at_address: None,
         intent: None,
+        lost_with: None,
         email_suppressed: false,
         sms_suppressed: false,
     }

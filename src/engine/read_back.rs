@@ -8,7 +8,7 @@ use super::EngineError;
 use crate::brevo::{BrevoClient, ContactsPage, ContactsQuery, Identifier};
 use crate::http::Lane;
 use crate::model::{BrevoContact, Clock, Email, Timestamp};
-use crate::store::Store;
+use crate::store::{AfterLoss, Store};
 
 /// Contacts on a page.
 const PAGE: u32 = 1_000;
@@ -30,8 +30,19 @@ pub(crate) struct ReadBack {
     pub(crate) brevo: BrevoClient,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What becomes of whom a contact stood for that is gone from Brevo.
+    pub(crate) after_loss: AfterLoss,
     /// The date of Brevo's newest answer, in seconds since 1970.
     pub(crate) newest: Arc<AtomicI64>,
+}
+
+/// What a read of one contact found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// What the mirror holds.
+    AsMirrored,
+    /// Something else.
+    Changed,
 }
 
 impl ReadBack {
@@ -204,9 +215,31 @@ impl ReadBack {
     ) -> Result<Option<BrevoContact>, EngineError> {
         let found = self.one(lane, Identifier::Id(id)).await?;
         if found.is_none() {
-            self.store.forget(vec![id]).await?;
+            self.store.lose(vec![id], self.after_loss, self.clock.now()).await?;
         }
         Ok(found)
+    }
+
+    /// Reads a contact of which a webhook told, by the address that it had then; answers what that
+    /// found. The caller sees to it that nobody writes to it meanwhile.
+    pub(crate) async fn changed(&self, lane: Lane, email: &Email) -> Result<Found, EngineError> {
+        let mut contact = self.brevo.contact(lane, &Identifier::Email(email.clone())).await?;
+        if contact.is_none() {
+            let Some(known) = self.store.mirror_at(email.clone()).await? else {
+                return Ok(Found::AsMirrored);
+            };
+            // It may have got another address.
+            contact = self.brevo.contact(lane, &Identifier::Id(known.id())).await?;
+            if contact.is_none() {
+                self.store.lose(vec![known.id()], self.after_loss, self.clock.now()).await?;
+                return Ok(Found::Changed);
+            }
+        }
+        let moved = match contact {
+            Some(contact) => self.store.observe_changed(contact, self.clock.now()).await?,
+            None => false,
+        };
+        Ok(if moved { Found::Changed } else { Found::AsMirrored })
     }
 
     async fn one(
@@ -226,7 +259,8 @@ impl ReadBack {
         let query = ContactsQuery { ids, limit: PAGE, ..ContactsQuery::default() };
         let found = self.brevo.contacts_page(lane, &query).await?.contacts;
         let is_gone = |id: &&i64| !found.iter().any(|contact| contact.id == **id);
-        self.store.forget(ids.iter().filter(is_gone).copied().collect()).await?;
+        let gone = ids.iter().filter(is_gone).copied().collect();
+        self.store.lose(gone, self.after_loss, self.clock.now()).await?;
         Ok(found)
     }
 

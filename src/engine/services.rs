@@ -11,12 +11,12 @@ use super::hydrate::Hydrator;
 use super::importer::Importer;
 use super::read_back::ReadBack;
 use crate::brevo::{BrevoClient, BrevoSettings, BucketRates};
-use crate::config::{Config, RateTier};
+use crate::config::{Config, OnBrevoDelete, RateTier};
 use crate::http::Lane;
 use crate::intercom::{IntercomClient, IntercomSettings};
 use crate::model::Clock;
 use crate::rules::{Limits, RuleEnvironment};
-use crate::store::Store;
+use crate::store::{AfterLoss, Store};
 
 /// The first wait before a call is repeated.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -79,6 +79,10 @@ impl Services {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             newest: Arc::default(),
+            after_loss: match config.brevo.on_brevo_delete {
+                OnBrevoDelete::Forget => AfterLoss::Wait,
+                OnBrevoDelete::Recreate => AfterLoss::MakeAgain,
+            },
         };
         Ok(Self {
             hydrator: intercom

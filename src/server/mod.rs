@@ -9,6 +9,7 @@ mod accept;
 mod admin;
 mod auth;
 mod body;
+mod brevo_webhook;
 mod dead_letters;
 mod error;
 mod framing;

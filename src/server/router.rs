@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use super::error::HttpError;
-use super::{State, admin, auth, dead_letters, health, metrics, rules, webhook};
+use super::{State, admin, auth, brevo_webhook, dead_letters, health, metrics, rules, webhook};
 
 /// What the outside world may reach.
 pub(super) fn public(state: &Arc<State>) -> Router {
@@ -42,7 +42,7 @@ fn health() -> Router<Arc<State>> {
 fn webhooks() -> Router<Arc<State>> {
     Router::new()
         .route("/webhooks/intercom", post(webhook::intercom).head(webhook::intercom_head))
-        .route("/webhooks/brevo", post(webhook::brevo))
+        .route("/webhooks/brevo", post(brevo_webhook::brevo))
 }
 
 fn operation(state: &Arc<State>) -> Router<Arc<State>> {

@@ -18,7 +18,7 @@ use crate::store::Acceptance;
 
 /// How long the store may take. Intercom gives up after 5 s and then tries only once more, but for
 /// two hours after a 429 (facts: Intercom section 8). What is stored after all is a duplicate then.
-const STORE_TIME: Duration = Duration::from_secs(4);
+pub(super) const STORE_TIME: Duration = Duration::from_secs(4);
 
 /// What became of a request to the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Webhooks {
     }
 
     /// Logs the first failure of the store, and its end; not the thousands between.
-    fn note_store(&self, problem: Option<&str>) {
+    pub(super) fn note_store(&self, problem: Option<&str>) {
         let was_unwell = self.is_store_unwell.swap(problem.is_some(), Ordering::Relaxed);
         match problem {
             Some(problem) if !was_unwell => {
@@ -142,11 +142,6 @@ pub(super) async fn intercom(
         Ok(_) => Json(json!({})).into_response(),
         Err((_, refused)) => refused.into_response(),
     }
-}
-
-/// Brevo's webhooks are not taken yet.
-pub(super) async fn brevo() -> HttpError {
-    HttpError::Unavailable("webhooks of Brevo are not available yet")
 }
 
 /// A result that is refused, and how.

@@ -1,5 +1,6 @@
 //! What the store remembers of Brevo's side.
 
+use super::AfterLoss;
 use crate::model::{Mirrored, RecordId};
 
 /// What the mirror knows of an address or an owner.
@@ -49,9 +50,16 @@ pub enum MirrorWrite {
         /// The Intercom contact it stood for.
         owner: RecordId,
     },
-    /// The contact is gone from Brevo.
+    /// The contact is gone from Brevo, as was decided.
     Forget {
         /// Brevo's number of the contact.
         id: i64,
+    },
+    /// The contact is gone from Brevo, and somebody else deleted it.
+    Lose {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// What becomes of whom it stood for.
+        then: AfterLoss,
     },
 }

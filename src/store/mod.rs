@@ -5,6 +5,7 @@
 //! writes returns once its effect is synced to disk.
 
 mod arrival;
+mod brevo_arrival;
 mod dead_letter;
 mod error;
 mod event;
@@ -21,6 +22,7 @@ use std::fmt;
 
 pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Priority};
 use async_trait::async_trait;
+pub use brevo_arrival::{AfterLoss, BrevoAcceptance, BrevoArrival, BrevoEffect};
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use error::StoreError;
 pub use event::{
@@ -174,8 +176,23 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         read_at: Timestamp,
     ) -> Result<u64, StoreError>;
 
-    /// Removes contacts that Brevo no longer has.
-    async fn forget(&self, ids: Vec<i64>) -> Result<(), StoreError>;
+    /// Makes the events of a webhook of Brevo's durable: journal, ledger and work in one step.
+    async fn accept_brevo(&self, events: Vec<BrevoArrival>) -> Result<BrevoAcceptance, StoreError>;
+
+    /// Finds the address that a piece of work of the kind [`Task::BrevoContact`] is about.
+    async fn brevo_address(&self, id: RecordId) -> Result<Option<Email>, StoreError>;
+
+    /// Writes what the read of one contact found that a webhook told of, and that nobody wrote to
+    /// meanwhile. Answers whether it was not as mirrored.
+    async fn observe_changed(
+        &self,
+        contact: BrevoContact,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Forgets contacts that somebody deleted in Brevo; `then` says what becomes of those for whom
+    /// they stood.
+    async fn lose(&self, ids: Vec<i64>, then: AfterLoss, now: Timestamp) -> Result<(), StoreError>;
 
     /// True if somebody said that this address takes no messages by this channel.
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError>;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::MirrorEntry;
-use crate::model::{Change, Email, Record, RecordId};
+use crate::model::{Change, Digest, Email, Record, RecordId};
 
 /// The whole of sub-lists that a snapshot showed only ten of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct Subject {
     pub at_address: Option<MirrorEntry>,
     /// What was about to be written for it when the last process died, if its end is not known.
     pub intent: Option<Change>,
+    /// Which snapshot was derived last when somebody deleted its Brevo contact.
+    pub lost_with: Option<Digest>,
     /// Somebody said that this address takes no e-mail.
     pub email_suppressed: bool,
     /// Somebody said that this person takes no SMS.

@@ -19,6 +19,8 @@ pub enum Task {
     Conversation,
     /// Derive what a custom event gives off.
     Event,
+    /// Read a contact of Brevo's of which a webhook told.
+    BrevoContact,
 }
 
 impl Task {
@@ -30,6 +32,7 @@ impl Task {
             Self::Company => "company",
             Self::Conversation => "conversation",
             Self::Event => "custom_event",
+            Self::BrevoContact => "brevo_contact",
         }
     }
 
@@ -41,6 +44,7 @@ impl Task {
             "company" => Some(Self::Company),
             "conversation" => Some(Self::Conversation),
             "custom_event" => Some(Self::Event),
+            "brevo_contact" => Some(Self::BrevoContact),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod authoring;
+mod brevo_webhooks;
 mod check;
 mod completeness;
 mod consent;

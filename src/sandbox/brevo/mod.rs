@@ -2,8 +2,8 @@
 //! service would refuse is refused, what it would drop without a word is dropped without a word, and
 //! where its behaviour is not documented the worst is taken to be true ([`Quirks`]).
 //!
-//! It knows contacts, attributes, lists, folders, imports and events. It does not know companies,
-//! webhooks, segments, `forceMerge`, consent groups, campaigns.
+//! It knows contacts, attributes, lists, folders, imports, events and webhooks. It does not know
+//! companies, segments, `forceMerge`, consent groups, campaigns.
 
 mod attribute;
 mod contact;
@@ -20,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod value;
+mod webhook;
 mod write;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ use mood::{ImportMishap, Mishap, Moods};
 use rate::Rates;
 use server::Shared;
 use state::Account;
+use webhook::{Courier, HookBody};
 use write::Actor;
 
 use super::log::{Logged, RequestLog};
@@ -50,6 +52,7 @@ pub use mood::Matcher;
 pub use rate::Limits;
 pub use reply::Refusal;
 pub use state::{BadEvent, Quirks};
+pub use webhook::{WebhookDelivery, WebhookOptions};
 
 /// How a fake Brevo is set up.
 #[derive(Debug, Clone)]
@@ -68,6 +71,8 @@ pub struct BrevoOptions {
     pub latency: Option<Duration>,
     /// What it does where the real one's behaviour is not documented.
     pub quirks: Quirks,
+    /// How webhooks are delivered. Real time.
+    pub webhooks: WebhookOptions,
     /// Where requests are written down.
     pub log: RequestLog,
 }
@@ -82,6 +87,7 @@ impl Default for BrevoOptions {
             import_delay: Duration::from_millis(300),
             latency: None,
             quirks: Quirks::default(),
+            webhooks: WebhookOptions::default(),
             log: RequestLog::new(),
         }
     }
@@ -103,8 +109,12 @@ impl BrevoSandbox {
         let listener = TcpListener::bind(options.listen).await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let (imports, jobs) = mpsc::unbounded_channel();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut account = Account::new(Arc::clone(&clock), options.quirks);
+        account.api_key_name.clone_from(&options.api_key_name);
         let shared = Arc::new(Shared {
-            account: Mutex::new(Account::new(Arc::clone(&clock), options.quirks)),
+            courier: Courier::start(options.webhooks, &tasks, &stop),
+            account: Mutex::new(account),
             moods: Mutex::new(Moods::with_latency(options.latency)),
             rates: Mutex::new(Rates::new(options.limits)),
             log: options.log,
@@ -113,7 +123,6 @@ impl BrevoSandbox {
             origin,
             imports,
         });
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(server::serve(listener, Arc::clone(&shared), tasks.clone(), stop.clone()));
         let worker = server::run_imports(Arc::clone(&shared), jobs, options.import_delay);
         tasks.spawn(stop.clone().run_until_cancelled_owned(worker));
@@ -230,6 +239,7 @@ impl BrevoSandbox {
         contact.update_enabled = true;
         let mut account = self.shared.account();
         let id = account.create_or_update(&contact, Actor::Foreign)?.id();
+        self.shared.courier.send(account.hooks.take());
         let left = body.get("listUnsubscribed").and_then(Value::as_array);
         for list in left.into_iter().flatten().filter_map(Value::as_i64) {
             account.unsubscribe_from(id, list);
@@ -244,19 +254,71 @@ impl BrevoSandbox {
         let id = account
             .find(Identifier::Email, &email.to_lowercase())
             .ok_or_else(|| Refusal::not_found("Contact does not exist"))?;
-        account.update(id, &body, Actor::Foreign)
+        account.update(id, &body, Actor::Foreign)?;
+        self.shared.courier.send(account.hooks.take());
+        Ok(())
     }
 
     /// The person unsubscribes from everything; false if there is no such contact.
     pub fn blacklist(&self, email: &str) -> bool {
-        self.update_contact(email, &serde_json::json!({"emailBlacklisted": true})).is_ok()
+        self.campaign(email, "unsubscribed", "unsubscribe")
+    }
+
+    /// A campaign comes back: there is no such address. False if there is no such contact.
+    pub fn hard_bounce(&self, email: &str) -> bool {
+        self.campaign(email, "hardBounce", "hard_bounce")
+    }
+
+    /// The person calls a campaign spam; false if there is no such contact.
+    pub fn mark_as_spam(&self, email: &str) -> bool {
+        self.campaign(email, "spam", "spam")
+    }
+
+    /// The person opens a campaign, which changes nothing; false if there is no such contact.
+    pub fn open_campaign(&self, email: &str) -> bool {
+        let mut account = self.shared.account();
+        let Some(id) = account.find(Identifier::Email, &email.to_lowercase()) else {
+            return false;
+        };
+        account.fire_campaign(id, "opened", "opened");
+        self.shared.courier.send(account.hooks.take());
+        true
+    }
+
+    /// What takes somebody off marketing, and the event that tells of it.
+    fn campaign(&self, email: &str, subscribed: &str, event: &str) -> bool {
+        let is_done =
+            self.update_contact(email, &serde_json::json!({"emailBlacklisted": true})).is_ok();
+        let mut account = self.shared.account();
+        if let Some(id) = account.find(Identifier::Email, &email.to_lowercase()) {
+            account.fire_campaign(id, subscribed, event);
+        }
+        self.shared.courier.send(account.hooks.take());
+        is_done
+    }
+
+    /// Subscribes an address to everything that happens to contacts, as an operator does.
+    pub fn subscribe(&self, url: &str, token: &str) -> Result<i64, Refusal> {
+        self.shared.account().hooks.create(HookBody::new(url, token, false))
+    }
+
+    /// Likewise, with events gathered into batches.
+    pub fn subscribe_batched(&self, url: &str, token: &str) -> Result<i64, Refusal> {
+        self.shared.account().hooks.create(HookBody::new(url, token, true))
+    }
+
+    /// The requests that were made to webhooks' addresses, in order.
+    pub fn webhook_deliveries(&self) -> Vec<WebhookDelivery> {
+        self.shared.courier.deliveries()
     }
 
     /// Somebody else deletes a contact; false if there is no such contact.
     pub fn delete_contact(&self, email: &str) -> bool {
         let mut account = self.shared.account();
         let id = account.find(Identifier::Email, &email.to_lowercase());
-        id.is_some_and(|id| account.delete(id))
+        let is_done = id.is_some_and(|id| account.delete(id));
+        self.shared.courier.send(account.hooks.take());
+        is_done
     }
 
     /// All contacts by address: attributes, names of lists, flags. Numbers and times are left out, so

@@ -39,6 +39,7 @@ fn plain(account: &mut Account, request: &Request, segments: &[&str]) -> Result<
         ("POST", ["events"]) => account.post_event(request),
         ("GET", ["events"]) => account.list_events(request),
         ("POST", ["events", "batch"]) => account.post_events(request),
+        (_, ["webhooks", inside @ ..]) => account.hooks.answer(request, inside),
         (_, ["contacts", "attributes" | "lists" | "folders" | "batch", ..]) => {
             catalogue_and_lists(account, request, segments)
         }

@@ -24,6 +24,7 @@ use super::reply::{Refusal, Reply};
 use super::request::Request;
 use super::routes;
 use super::state::Account;
+use super::webhook::Courier;
 use crate::model::Clock;
 use crate::sandbox::log::{Exchange, RequestLog};
 
@@ -41,6 +42,7 @@ const NOTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) account: Mutex<Account>,
+    pub(super) courier: Courier,
     pub(super) moods: Mutex<Moods>,
     pub(super) rates: Mutex<Rates>,
     pub(super) log: RequestLog,
@@ -177,7 +179,12 @@ impl Shared {
             let is_throttled = failure.status == 429;
             return (failure, if is_throttled { Some(exhausted(standing)) } else { standing });
         }
-        let outcome = routes::answer(&mut self.account(), request, inside);
+        let outcome = {
+            let mut account = self.account();
+            let outcome = routes::answer(&mut account, request, inside);
+            self.courier.send(account.hooks.take());
+            outcome
+        };
         let reply = outcome.map(|(reply, job)| {
             if let Some(job) = job {
                 self.start_import(job);
@@ -271,7 +278,9 @@ pub(super) async fn run_imports(
             ImportMishap::Sticks => continue,
             ImportMishap::Fails => shared.account().set_process(job.process, ProcessStatus::Failed),
             ImportMishap::None | ImportMishap::DropsRows(_) => {
-                shared.account().finish_import(&job, &shared.origin);
+                let mut account = shared.account();
+                account.finish_import(&job, &shared.origin);
+                shared.courier.send(account.hooks.take());
             }
         }
         if let Some(url) = &job.notify_url {
@@ -282,12 +291,16 @@ pub(super) async fn run_imports(
 
 /// Calls `notifyUrl`. What Brevo sends there is not documented, so a reader may rely on nothing.
 async fn notify(url: &str, process: i64) {
-    // Without a provider the builder would panic, even for plain HTTP; another one may be there.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(NOTIFY_TIMEOUT).build();
-    let Ok(client) = client else { return };
+    let Some(client) = http_client(NOTIFY_TIMEOUT) else { return };
     let body = json!({"processId": process, "status": "completed"});
     if let Err(error) = client.post(url).json(&body).send().await {
         tracing::debug!(error = %error.without_url(), "the fake Brevo could not call notifyUrl");
     }
+}
+
+/// A client for what Brevo calls by itself.
+pub(super) fn http_client(timeout: Duration) -> Option<reqwest::Client> {
+    // Without a provider the builder would panic, even for plain HTTP; another one may be there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(timeout).build().ok()
 }

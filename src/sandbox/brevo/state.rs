@@ -9,6 +9,7 @@ use super::attribute::Catalogue;
 use super::contact::{Contact, Identifier};
 use super::import::Process;
 use super::list::Lists;
+use super::webhook::Hooks;
 use super::write::Actor;
 use crate::model::Clock;
 
@@ -67,6 +68,9 @@ pub(super) struct Account {
     pub(super) files: BTreeMap<String, String>,
     pub(super) events: Vec<Value>,
     pub(super) quirks: Quirks,
+    pub(super) hooks: Hooks,
+    /// The name of the key that requests are made with.
+    pub(super) api_key_name: String,
     violations: Vec<String>,
     /// Re-subscribed by a change of address although the request said otherwise; a violation unless
     /// the flag is set again.
@@ -89,6 +93,8 @@ impl Account {
             files: BTreeMap::new(),
             events: Vec::new(),
             quirks,
+            hooks: Hooks::default(),
+            api_key_name: String::new(),
             violations: Vec::new(),
             unrepaired: BTreeMap::new(),
         }
@@ -132,6 +138,7 @@ impl Account {
     /// Deletes for good; the history of the blacklist goes with it, so that creating the contact
     /// again re-subscribes the person.
     pub(super) fn delete(&mut self, id: i64) -> bool {
+        self.fire_deleted(id);
         let Some(contact) = self.contacts.remove(&id) else {
             return false;
         };
@@ -173,6 +180,7 @@ impl Account {
         if had_left {
             self.violation(actor, &format!("put contact {id} back on list {list}, which it left"));
         }
+        self.fire_joined(id, list, actor);
         true
     }
 

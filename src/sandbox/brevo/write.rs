@@ -140,7 +140,12 @@ impl Account {
         }
         if after != before {
             after.modified_at = stamp;
+            let changed = changed_values(&before, &after);
             self.contacts.insert(id, after);
+            // Brevo tells of no creation, and a contact is created empty here.
+            if before.email.is_some() {
+                self.fire_updated(id, &changed, actor);
+            }
         }
         for list in prepared.leaves {
             self.leave(id, list);
@@ -273,4 +278,14 @@ pub(super) fn valid_email(text: &str) -> Result<String, Refusal> {
         Ok(_) => Ok(email),
         Err(_) => Err(Refusal::invalid("Invalid email address")),
     }
+}
+
+/// The attributes that differ, with their new values.
+fn changed_values(before: &Contact, after: &Contact) -> Vec<(String, Value)> {
+    let is_new = |(name, value): &(&String, &Value)| before.attributes.get(*name) != Some(*value);
+    let new = after.attributes.iter().filter(is_new);
+    let gone = before.attributes.keys().filter(|name| !after.attributes.contains_key(*name));
+    new.map(|(name, value)| (name.clone(), value.clone()))
+        .chain(gone.map(|name| (name.clone(), json!(""))))
+        .collect()
 }

@@ -27,6 +27,7 @@ pub(super) fn apply(
             Ok(())
         }
         MirrorWrite::Forget { id } => forget(tx, ids, *id),
+        MirrorWrite::Lose { id, then } => super::brevo_intake::lose(tx, ids, &[*id], *then, now),
     }
 }
 
@@ -211,13 +212,23 @@ pub(super) fn observe(
         && let Some(owner) = known.owner
         && !work::stir(tx, ids, &owner)?
     {
-        let id = owner
-            .parse()
-            .map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })?;
-        let dirt = work::Dirt { priority: Priority::Bulk, due: now, carried: 0, needs_read: false };
-        work::dirty(tx, ids, &WorkKey { task: Task::Contact, id }, dirt)?;
+        derive_owner(tx, ids, &owner, now)?;
     }
     Ok(has_moved)
+}
+
+/// Makes an Intercom contact dirty because its Brevo contact is not as mirrored.
+pub(super) fn derive_owner(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    owner: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let id = owner
+        .parse()
+        .map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })?;
+    let dirt = work::Dirt { priority: Priority::Bulk, due: now, carried: 0, needs_read: false };
+    work::dirty(tx, ids, &WorkKey { task: Task::Contact, id }, dirt)
 }
 
 /// Sets flags of a contact, and nothing else: what else is mirrored may be newer than the caller knows.

@@ -2,6 +2,7 @@
 
 mod address;
 mod books;
+mod brevo_intake;
 mod dead_letters;
 mod events;
 mod mirror;
@@ -32,6 +33,7 @@ use super::{
     MirrorEntry, Missing, OpenImport, OptOut, Priority, Resource, RuleSetEntry, RuleSetSummary,
     Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
 };
+use super::{AfterLoss, BrevoAcceptance, BrevoArrival};
 use crate::model::{
     BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
     Snapshot, Timestamp, WorkspaceId,
@@ -40,7 +42,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -195,6 +197,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0003_fewer_indexes.sql")),
         M::up(include_str!("../migrations/0004_events.sql")),
         M::up(include_str!("../migrations/0005_sightings.sql")),
+        M::up(include_str!("../migrations/0006_brevo_webhooks.sql")),
     ])
 }
 
@@ -505,8 +508,39 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn forget(&self, gone: Vec<i64>) -> Result<(), StoreError> {
-        self.write(move |tx, ids| gone.iter().try_for_each(|id| mirror::forget(tx, ids, *id))).await
+    async fn accept_brevo(&self, events: Vec<BrevoArrival>) -> Result<BrevoAcceptance, StoreError> {
+        self.take_in(move |tx, ids| {
+            let mut taken = BrevoAcceptance::default();
+            for event in &events {
+                match brevo_intake::accept(tx, ids, event)? {
+                    Acceptance::Accepted => taken.accepted += 1,
+                    Acceptance::Duplicate => taken.duplicates += 1,
+                }
+            }
+            Ok(taken)
+        })
+        .await
+    }
+
+    async fn brevo_address(&self, id: RecordId) -> Result<Option<Email>, StoreError> {
+        self.read(move |conn, ids| brevo_intake::address(conn, ids, &id)).await
+    }
+
+    async fn observe_changed(
+        &self,
+        contact: BrevoContact,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx, ids| brevo_intake::observe(tx, ids, &contact, now)).await
+    }
+
+    async fn lose(
+        &self,
+        lost: Vec<i64>,
+        then: AfterLoss,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| brevo_intake::lose(tx, ids, &lost, then, now)).await
     }
 
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {

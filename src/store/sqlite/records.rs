@@ -104,7 +104,7 @@ pub(super) fn accept(
 }
 
 /// Appends to the journal; none: it has a notification with this key.
-fn append(
+pub(super) fn append(
     tx: &Tx<'_>,
     ids: &Ids,
     entry: &Journalled,

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
-use super::{Ids, mirror, records, work};
+use super::{Ids, brevo_intake, mirror, records, work};
 use crate::model::{Record, RecordId, RecordKey};
 use crate::store::{Channel, StoreError, Subject, SubjectQuery, Sublists};
 
@@ -28,11 +28,15 @@ pub(super) fn load(
         address: None,
         at_address: None,
         intent: None,
+        lost_with: None,
         email_suppressed: false,
         sms_suppressed: false,
     };
     subject.owned = mirror::owned_by(conn, ids, &subject.id)?;
     subject.intent = work::intent(conn, ids, &subject.id)?;
+    if subject.owned.is_none() {
+        subject.lost_with = brevo_intake::lost_with(conn, ids, &subject.id)?;
+    }
     let Some(record) = &subject.record else {
         return Ok(subject);
     };

@@ -4,6 +4,6 @@ mod app;
 mod process;
 mod wait;
 
-pub(crate) use app::App;
+pub(crate) use app::{App, AppBuilder};
 pub(crate) use process::{Deployment, Service};
 pub(crate) use wait::until;
