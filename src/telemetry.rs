@@ -156,8 +156,17 @@ pub const EVENTS_DUE: Metric = gauge("tajo_events_due", "Events that wait to be 
 pub const UNSERVED_PARTS: Metric =
     counter("tajo_unserved_parts_total", "Parts of decisions that this version does not write");
 
+/// 1 while nothing can be written to Brevo.
+pub const WRITER_PAUSED: Metric = gauge(
+    "tajo_writer_paused",
+    "1 while nothing is written to Brevo: it fails, or refuses the key",
+);
+/// Rows that imports did not take; label `reason`.
+pub const IMPORT_ROWS_REFUSED: Metric =
+    counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
+
 /// Every metric there is.
-pub const METRICS: [Metric; 18] = [
+pub const METRICS: [Metric; 20] = [
     RECORDS,
     DUPLICATES,
     REDERIVED,
@@ -176,6 +185,8 @@ pub const METRICS: [Metric; 18] = [
     EVENTS,
     EVENTS_DUE,
     UNSERVED_PARTS,
+    WRITER_PAUSED,
+    IMPORT_ROWS_REFUSED,
 ];
 
 /// Tells the recorder that is in force what the metrics mean.

@@ -1,8 +1,10 @@
 //! The client: one call at a time through its bucket, repeated where that is safe.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::fmt::rfc2822;
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -86,6 +88,15 @@ pub struct BrevoSettings {
     pub rates: BucketRates,
     /// The wait before the first repetition; later ones double.
     pub backoff_base: Duration,
+    /// Where calls are noted that count for an hour; none: nowhere.
+    pub book: Option<Arc<dyn ChargeBook>>,
+}
+
+/// Where calls are noted that count for an hour, so that a restart does not spend the hour twice.
+#[async_trait]
+pub trait ChargeBook: fmt::Debug + Send + Sync {
+    /// Notes one call that is about to be made, durably; false if that cannot be done.
+    async fn charge(&self) -> bool;
 }
 
 /// A client of Brevo's API; a cheap clone shares connections, limits and counts.
@@ -107,7 +118,8 @@ struct Inner {
     events: Limiter,
     other: Limiter,
     backoff: Backoff,
-    counter: CallCounter,
+    counter: Arc<CallCounter>,
+    book: Option<Arc<dyn ChargeBook>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -118,7 +130,35 @@ impl BrevoClient {
     ///
     /// [`BrevoError::Unusable`] if the key or the address cannot stand in a request.
     pub fn new(settings: BrevoSettings, clock: Arc<dyn Clock>) -> Result<Self, BrevoError> {
-        let BrevoSettings { base_url, api_key, rates, backoff_base } = settings;
+        let rates = &settings.rates;
+        let contacts = Limiter::new("brevo.contacts", &rates.contacts);
+        let events = Limiter::new("brevo.events", &rates.events);
+        let other = Limiter::new("brevo.other", &rates.other);
+        Self::with(settings, [contacts, events, other], Arc::default(), clock)
+    }
+
+    /// The client that takes this one's place when settings change: what was called so far counts on.
+    ///
+    /// # Errors
+    ///
+    /// [`BrevoError::Unusable`] if the key or the address cannot stand in a request.
+    pub fn renewed(&self, settings: BrevoSettings) -> Result<Self, BrevoError> {
+        let Inner { contacts, events, other, counter, clock, .. } = &*self.0;
+        let rates = &settings.rates;
+        contacts.set_rates(&rates.contacts);
+        events.set_rates(&rates.events);
+        other.set_rates(&rates.other);
+        let limiters = [contacts, events, other].map(Limiter::clone);
+        Self::with(settings, limiters, Arc::clone(counter), Arc::clone(clock))
+    }
+
+    fn with(
+        settings: BrevoSettings,
+        [contacts, events, other]: [Limiter; 3],
+        counter: Arc<CallCounter>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BrevoError> {
+        let BrevoSettings { base_url, api_key, backoff_base, book, .. } = settings;
         if base_url.cannot_be_a_base() || !base_url.has_host() {
             return Err(BrevoError::Unusable(
                 "brevo's `base_url` must be an http(s) address".into(),
@@ -133,13 +173,27 @@ impl BrevoClient {
             http,
             base_url,
             api_key: key,
-            contacts: Limiter::new("brevo.contacts", &rates.contacts),
-            events: Limiter::new("brevo.events", &rates.events),
-            other: Limiter::new("brevo.other", &rates.other),
+            contacts,
+            events,
+            other,
             backoff: Backoff::from_base(backoff_base),
-            counter: CallCounter::default(),
+            counter,
+            book,
             clock,
         })))
+    }
+
+    /// Counts calls of an earlier process that count for an hour, given by how long ago they were
+    /// made.
+    pub fn recall(&self, ages: &[Duration]) {
+        self.0.other.recall(ages);
+    }
+
+    /// Takes what may be called in a second to be used up: an earlier process may have called until a
+    /// moment ago.
+    pub fn assume_used(&self) {
+        self.0.contacts.assume_used(SECOND);
+        self.0.events.assume_used(SECOND);
     }
 
     /// The account of the key, which is the check of the key. Costs one of 100 calls an hour.
@@ -201,6 +255,13 @@ impl BrevoClient {
     async fn send_once(&self, lane: Lane, call: &Call) -> Result<Response, BrevoError> {
         let bucket = call.kind.bucket();
         let permit = self.permit(bucket, lane).await?;
+        if bucket == Bucket::Other
+            && let Some(book) = &self.0.book
+            && !book.charge().await
+        {
+            let reason = "the call cannot be noted, and might be one too many".to_owned();
+            return Err(BrevoError::Transport { was_sent: false, reason });
+        }
         self.0.counter.count(call.kind);
         let result = self.0.http.send(self.request(call)).await;
         drop(permit);
@@ -212,7 +273,10 @@ impl BrevoClient {
         self.observe(bucket, headers);
         match answer.status.as_u16() {
             200..=299 => Ok(answer),
-            429 => Err(self.refused(bucket, headers)),
+            429 => {
+                let reset = headers.reset.or(answer.retry_after());
+                Err(self.refused(bucket, LimitHeaders { reset, ..headers }))
+            }
             // All events of a batch are refused: the answer says why for each, as a 207 does.
             400 if call.kind == CallKind::SendEvents && events::names_events(&answer.body) => {
                 Ok(answer)
@@ -274,8 +338,9 @@ impl BrevoClient {
     fn refused(&self, bucket: Bucket, headers: LimitHeaders) -> BrevoError {
         let by_second = matches!(bucket, Bucket::Contacts | Bucket::Events)
             && headers.limit.is_none_or(|limit| window(bucket, limit) == SECOND);
-        let longest = if by_second { LONGEST_WAIT } else { HOUR };
-        let retry_after = headers.reset.unwrap_or(SECOND).clamp(SECOND, longest);
+        let (usual, longest) =
+            if by_second { (SECOND, LONGEST_WAIT) } else { (LONGEST_WAIT, HOUR) };
+        let retry_after = headers.reset.unwrap_or(usual).clamp(SECOND, longest);
         if let Some(limiter) = self.limiter(bucket) {
             limiter.block_until(Instant::now() + retry_after);
         }
@@ -303,7 +368,10 @@ struct LimitHeaders {
 
 impl LimitHeaders {
     fn read(answer: &Response) -> Self {
-        let number = |name: &str| answer.header(name)?.parse::<f64>().ok();
+        let number = |name: &str| {
+            let value = answer.header(name)?.parse::<f64>().ok()?;
+            (value.is_finite() && value >= 0.0).then_some(value)
+        };
         let count = |name: &str| number(name).map(|value| value as u32);
         let reset = number("x-sib-ratelimit-reset")
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -356,6 +424,7 @@ mod tests {
             api_key: "secret-key".into(),
             rates: BucketRates::general(),
             backoff_base: Duration::from_millis(1),
+            book: None,
         };
         BrevoClient::new(settings, Arc::new(ManualClock::at(Timestamp::EPOCH))).unwrap()
     }
@@ -378,6 +447,8 @@ mod tests {
         case(Bucket::Contacts, Some(10), Some(1_740_000), 60);
         case(Bucket::Contacts, None, None, 1);
         case(Bucket::Contacts, Some(36_000), Some(1_740), 1_740);
+        case(Bucket::Contacts, Some(10), Some(850), 60);
+        case(Bucket::Other, None, None, 60);
         case(Bucket::Other, Some(100), Some(1_740), 1_740);
         case(Bucket::Events, Some(10), Some(1_740), 60);
         case(Bucket::Events, Some(100), Some(1_740), 1_740);

@@ -67,6 +67,17 @@ pub enum ProblemKind {
     Other(String),
 }
 
+impl fmt::Display for ProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidEmail => f.write_str("invalid e-mail"),
+            Self::Duplicate(identifier) => write!(f, "duplicate {identifier}"),
+            // A word of Brevo's must not become as many labels as it likes.
+            Self::Other(_) => f.write_str("other"),
+        }
+    }
+}
+
 impl BrevoClient {
     /// Starts an import into `lists`, of which Brevo wants at least one. Everybody in the file is put
     /// on all of them. `notify_url` is called when the import has ended.

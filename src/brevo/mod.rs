@@ -18,13 +18,14 @@ mod imports;
 mod lists;
 mod movers;
 mod plan;
+mod shown;
 mod webhook;
 mod wire;
 
 pub use attributes::{Attribute, AttributeCategory, AttributeOption};
 pub use call::{CallCounts, CallKind};
 pub use catalogue::{Catalogue, IllTyped, type_for_creation};
-pub use client::{BrevoClient, BrevoSettings, BucketRates};
+pub use client::{BrevoClient, BrevoSettings, BucketRates, ChargeBook};
 pub use contacts::{ContactsPage, ContactsQuery, Identifier, Upserted};
 pub use error::{BrevoError, ErrorKind};
 pub use events::{EventWrite, EventsAnswer, MAX_EVENTS};
@@ -32,6 +33,7 @@ pub use import::{ImportError, ImportFile, ImportRow, is_importable};
 pub use imports::{ProblemFile, ProblemKind, ProcessId, ProcessState, ProcessStatus};
 pub use lists::{ListOutcome, MAX_LIST_MEMBERS, Member};
 pub use plan::{By, ImportStep, ListCall, Plan, PlannedChange, Situation};
+pub use shown::shown_request;
 pub use webhook::{BrevoEvent, BrevoEventKind, UnusableWebhook, is_webhook_token, parse_webhook};
 pub use wire::{Account, ContactWrite, Folder, List, OptOut, PlanVertical};
 

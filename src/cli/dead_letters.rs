@@ -83,6 +83,8 @@ struct Letter {
     kind: String,
     message: String,
     origin: Option<String>,
+    #[serde(default)]
+    request: Option<String>,
     response: Option<String>,
     rule_set: Option<String>,
     attempts: u32,
@@ -98,6 +100,7 @@ impl From<DeadLetter> for Letter {
             kind,
             message,
             origin,
+            request,
             response,
             rule_set,
             attempts,
@@ -110,6 +113,7 @@ impl From<DeadLetter> for Letter {
             kind,
             message,
             origin,
+            request,
             response,
             rule_set,
             attempts,
@@ -291,6 +295,7 @@ fn render(letter: &Letter) -> String {
         ("kind", letter.kind.clone()),
         ("cause", letter.message.clone()),
         ("script", letter.origin.clone().unwrap_or_else(none)),
+        ("request", letter.request.clone().unwrap_or_else(none)),
         ("response", letter.response.clone().unwrap_or_else(none)),
         ("rules", letter.rule_set.clone().unwrap_or_else(none)),
         ("attempts", letter.attempts.to_string()),
@@ -315,6 +320,7 @@ mod tests {
             kind: "script".to_owned(),
             message: "`*` needs numbers, not ()".to_owned(),
             origin: Some("scripts/mapping.rhai:14:9".to_owned()),
+            request: None,
             response: None,
             rule_set: Some("0a1b2c3d4e5f6071".to_owned()),
             attempts: 1,
@@ -332,6 +338,7 @@ record    contact:665f
 kind      script
 cause     `*` needs numbers, not ()
 script    scripts/mapping.rhai:14:9
+request   -
 response  -
 rules     0a1b2c3d4e5f6071
 attempts  1

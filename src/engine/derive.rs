@@ -349,6 +349,7 @@ fn broke(claim: Claim, rules: &RuleSet, error: &ScriptError, now: Timestamp) -> 
         kind: "script",
         message: error.message.clone(),
         origin: error.origin.as_ref().map(ToString::to_string),
+        request: None,
         response: None,
         rule_set: Some(rules.version().to_string()),
     };
@@ -377,7 +378,7 @@ pub(crate) fn compare(
         Wish::Rules(decision) => match resolve::resolve(config, account, &decision, left_out) {
             Ok(resolved) => (resolved, Some(decision), Action::Write),
             Err(cause) => {
-                let mut settlement = Settlement::new(claim, Ending::Dead(cause));
+                let mut settlement = Settlement::new(claim, Ending::Dead(*cause));
                 settlement.decision = Some(decision);
                 return Err(Box::new(settlement));
             }

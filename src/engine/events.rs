@@ -494,6 +494,7 @@ fn cause(event: &DueEvent, message: String, response: String) -> Cause {
         kind: "event",
         message: format!("event `{}` of contact {}: {message}", event.event.name, event.contact),
         origin: event.origin.clone(),
+        request: None,
         response: Some(response),
         rule_set: event.rule_set.clone(),
     }

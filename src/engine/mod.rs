@@ -8,6 +8,8 @@ mod account;
 mod assemble;
 mod brevo_intake;
 mod brevo_reads;
+mod budget;
+mod callbacks;
 mod derive;
 mod error;
 mod events;
@@ -82,6 +84,7 @@ pub(crate) struct Inner {
     scripts: scripts::Scripts,
     locks: locks::Locks,
     gate: gate::Gate,
+    budget: Arc<budget::Budget>,
     events: events::Sink,
     unserved: unserved::Unserved,
     live_work: Notify,
@@ -115,7 +118,10 @@ impl Engine {
             return Err(EngineError::Unconfigured(text.to_owned()));
         }
         let stop = CancellationToken::new();
-        let services = Services::new(&config, &store, &clock, &stop)?;
+        let budget = budget::Budget::load(Arc::clone(&store), Arc::clone(&clock)).await?;
+        let budget = Arc::new(budget);
+        let services = Services::new(&config, &store, &clock, &stop, &budget, None)?;
+        budget.hand_over(&services.brevo).await?;
         let earlier = store.last_rule_set().await?.map(rule_history::source_files);
         let pinned = match store.rules_pin().await? {
             Some(pin) => store.rule_set(pin.version.clone()).await?.map(|entry| (pin, entry)),
@@ -145,6 +151,7 @@ impl Engine {
             scripts: scripts::Scripts::start()?,
             locks: locks::Locks::default(),
             gate: gate::Gate::default(),
+            budget,
             events: events::Sink::default(),
             unserved: unserved::Unserved::default(),
             live_work: Notify::new(),
@@ -237,6 +244,16 @@ impl Engine {
         self.inner.degraded()
     }
 
+    /// Takes a call by which Brevo says that an import has ended; false if nobody knows its name.
+    pub fn import_ended(&self, name: &str) -> bool {
+        self.inner.services.load().importer.callbacks.take(name)
+    }
+
+    /// True while nothing is written to Brevo, because it fails or refuses the key.
+    pub fn is_writer_paused(&self) -> bool {
+        self.inner.gate.is_down()
+    }
+
     /// Proves that a webhook can be made durable now.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let probed = self.inner.store.probe().await;
@@ -276,7 +293,9 @@ impl Engine {
     /// it was until a restart (addresses, store) stays.
     pub fn reconfigure(&self, config: Config) -> Result<(), EngineError> {
         let inner = &self.inner;
-        let services = Services::new(&config, &inner.store, &inner.clock, &inner.stop)?;
+        let former = inner.services.load_full();
+        let Inner { store, clock, stop, budget, .. } = &**inner;
+        let services = Services::new(&config, store, clock, stop, budget, Some(&former))?;
         inner.rules.set_environment(rule_environment(&config));
         inner.services.store(Arc::new(services));
         inner.config.store(Arc::new(config));

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
-use super::writer::{self, Fate, Writer};
+use super::writer::{self, Fate, Refusal, Writer};
 use super::{EngineError, Inner, Services, resolve};
 use crate::brevo::{BrevoError, ErrorKind, Identifier};
 use crate::http::{Backoff, Lane, random_fraction};
@@ -477,8 +477,11 @@ impl Round<'_> {
                 Ending::Done { outcome: Outcome::Applied, due_again }
             }
             Fate::Stale => self.again(&planned.claim),
-            Fate::Refused(error) => Ending::Dead(self.cause(planned, error)),
-            Fate::Later(error) => self.retry(&planned.claim, error),
+            Fate::Refused(refusal) => Ending::Dead(self.cause(planned, refusal)),
+            Fate::Later(error) | Fate::Partly(_, _, Some(error)) => {
+                self.retry(&planned.claim, error)
+            }
+            Fate::Partly(_, _, None) => self.again(&planned.claim),
         };
         let mut settlement = Settlement::new(planned.claim.clone(), ending);
         match fate {
@@ -506,6 +509,14 @@ impl Round<'_> {
                     planned.current.as_ref().map(|m| MirrorWrite::Forget { id: m.contact.id }),
                 );
             }
+            Fate::Partly(contact, applied, _) => {
+                let mut mirrored = writer::mirrored(planned, *contact, applied, now);
+                if planned.release.is_some() {
+                    // The other one stands for the record until it is released.
+                    mirrored.owner = None;
+                }
+                settlement.mirror.push(MirrorWrite::Put(Box::new(mirrored)));
+            }
             Fate::Stale | Fate::Refused(_) | Fate::Later(_) => {}
         }
         settlement.decision.clone_from(&planned.decision);
@@ -513,18 +524,17 @@ impl Round<'_> {
         settlement
     }
 
-    fn cause(&self, planned: &Planned, error: &BrevoError) -> Cause {
-        tracing::warn!(contact.id = %planned.owner, "brevo refuses a write; the record is a dead letter: {error}");
+    fn cause(&self, planned: &Planned, refusal: &Refusal) -> Cause {
+        tracing::warn!(contact.id = %planned.owner, "brevo refuses a write; the record is a dead letter: {refusal}");
+        let Refusal { error, request } = refusal;
+        let decision = planned.decision.as_ref();
         Cause {
             kind: "refused",
             message: error.to_string(),
-            origin: planned
-                .decision
-                .as_ref()
-                .and_then(|d| d.email.as_ref())
-                .map(|email| email.origin.to_string()),
+            origin: decision.and_then(|decision| writer::origin_of(decision, error)),
+            request: Some(request.clone()),
             response: Some(error.to_string()),
-            rule_set: planned.decision.as_ref().map(|decision| decision.rule_set.to_string()),
+            rule_set: decision.map(|decision| decision.rule_set.to_string()),
         }
     }
 
@@ -544,7 +554,7 @@ impl Round<'_> {
 
     /// A failure that may pass. It counts for the record only while the service works for others.
     fn retry(&self, claim: &Claim, error: &EngineError) -> Ending {
-        let counts = self.engine.gate.reason().is_none();
+        let counts = !self.engine.gate.is_down();
         if counts && let Some(expired) = self.expired(claim, &error.to_string()) {
             return expired;
         }

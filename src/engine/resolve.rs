@@ -42,7 +42,7 @@ pub(crate) fn resolve(
     account: &Snapshot,
     decision: &Decision,
     left_out: &mut Vec<LeftOut>,
-) -> Result<Resolved, Cause> {
+) -> Result<Resolved, Box<Cause>> {
     let mut resolved = Resolved {
         ext_id: decision.ext_id.as_ref().map(|ext_id| ext_id.value.clone()),
         email_opt_out: decision.email_opt_out.is_some(),
@@ -51,22 +51,26 @@ pub(crate) fn resolve(
     };
     if let Some(email) = &decision.email {
         let parsed: Result<Email, _> = email.value.parse();
-        let cause = |error: crate::model::InvalidId| Cause {
-            kind: "identity",
-            message: error.to_string(),
-            origin: Some(email.origin.to_string()),
-            rule_set: Some(decision.rule_set.to_string()),
-            response: None,
+        let cause = |error: crate::model::InvalidId| {
+            Box::new(Cause {
+                kind: "identity",
+                message: error.to_string(),
+                origin: Some(email.origin.to_string()),
+                rule_set: Some(decision.rule_set.to_string()),
+                ..Cause::default()
+            })
         };
         resolved.email = Some(parsed.map_err(cause)?);
     }
     for (list, intent) in &decision.lists {
-        let id = account.lists.find(list, &config.intercom.lists).map_err(|problem| Cause {
-            kind: "list",
-            message: problem.to_string(),
-            origin: Some(intent.origin.to_string()),
-            rule_set: Some(decision.rule_set.to_string()),
-            response: None,
+        let id = account.lists.find(list, &config.intercom.lists).map_err(|problem| {
+            Box::new(Cause {
+                kind: "list",
+                message: problem.to_string(),
+                origin: Some(intent.origin.to_string()),
+                rule_set: Some(decision.rule_set.to_string()),
+                ..Cause::default()
+            })
         })?;
         match intent.value {
             ListIntent::Add => resolved.add.insert(id),

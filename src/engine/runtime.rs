@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::rule_history::keep_rules;
-use super::{Engine, EngineError, Inner, SyncRequest, events, pipeline};
+use super::{Engine, EngineError, Inner, SyncRequest, budget, events, pipeline};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
 use crate::store::{Priority, Sync, SyncKind, SyncState};
@@ -82,6 +82,7 @@ impl Engine {
         if tokio::time::timeout(STOP, self.tasks.wait()).await.is_err() {
             tracing::warn!("some calls did not end in time; they are made again at the next start");
         }
+        budget::Budget::end(&self.inner.store, self.inner.clock.now()).await;
         self.inner.store.close().await;
     }
 
@@ -170,7 +171,10 @@ impl Inner {
     /// Waits while Brevo as a whole cannot be written to.
     pub(super) async fn wait_for_gate(&self) -> Result<(), EngineError> {
         while let Some(wait) = self.gate.wait() {
-            self.wait(wait).await?;
+            tokio::select! {
+                () = self.gate.opened(wait) => {}
+                () = self.stop.cancelled() => return Err(EngineError::Stopping),
+            }
         }
         if self.stop.is_cancelled() { Err(EngineError::Stopping) } else { Ok(()) }
     }

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
 use super::account::Account;
+use super::budget::Budget;
 use super::hydrate::Hydrator;
 use super::importer::Importer;
 use super::read_back::ReadBack;
-use crate::brevo::{BrevoClient, BrevoSettings, BucketRates};
+use crate::brevo::{BrevoClient, BrevoSettings, BucketRates, ChargeBook};
 use crate::config::{Config, OnBrevoDelete, RateTier};
 use crate::http::Lane;
 use crate::intercom::{IntercomClient, IntercomSettings};
@@ -38,11 +39,14 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// The services of a configuration. What `former` ones have used of the rate limits counts on.
     pub(crate) fn new(
         config: &Config,
         store: &Arc<dyn Store>,
         clock: &Arc<dyn Clock>,
         stop: &CancellationToken,
+        budget: &Arc<Budget>,
+        former: Option<&Self>,
     ) -> Result<Self, EngineError> {
         let missing = |what: &str| EngineError::Unconfigured(format!("`{what}` is not set"));
         let intercom = match &config.intercom {
@@ -72,8 +76,20 @@ impl Services {
             api_key,
             rates,
             backoff_base: BACKOFF,
+            book: Some(Arc::clone(budget) as Arc<dyn ChargeBook>),
         };
-        let brevo = BrevoClient::new(settings, Arc::clone(clock))?;
+        let brevo = match former {
+            Some(former) => former.brevo.renewed(settings)?,
+            None => BrevoClient::new(settings, Arc::clone(clock))?,
+        };
+        let importer = |read_back| Importer {
+            read_back,
+            callbacks: former
+                .map(|former| Arc::clone(&former.importer.callbacks))
+                .unwrap_or_default(),
+            public_url: config.server.public_url.clone(),
+            stop: stop.clone(),
+        };
         let read_back = ReadBack {
             brevo: brevo.clone(),
             store: Arc::clone(store),
@@ -90,7 +106,7 @@ impl Services {
                 .map(|client| Hydrator::new(client, Arc::clone(store), Arc::clone(clock))),
             intercom,
             account: Account::new(brevo.clone()),
-            importer: Importer { read_back: read_back.clone(), stop: stop.clone() },
+            importer: importer(read_back.clone()),
             read_back,
             brevo,
             sync_list: config.brevo.sync_list.clone(),

@@ -18,6 +18,8 @@ use super::window::Window;
 const MAX_RESET: Duration = Duration::from_secs(3600);
 /// The same for windows of less than a minute (facts: Brevo section 9).
 const MAX_SHORT_RESET: Duration = Duration::from_secs(60);
+/// How long after a call of another lane bulk leaves a part of short windows free.
+const LIVE_IDLE: Duration = Duration::from_secs(5);
 /// Headers may add windows that were not configured, up to this many in all.
 const MAX_WINDOWS: usize = 4;
 
@@ -37,7 +39,8 @@ pub enum Lane {
     Urgent,
     /// What somebody changed a moment ago.
     Live,
-    /// Sweeps and backfills: a fifth of every window, at least one call, is kept from them.
+    /// Sweeps and backfills. A part of every window is kept from them while anybody else calls, and of
+    /// windows of an hour always.
     Bulk,
 }
 
@@ -104,6 +107,9 @@ impl Limiter {
         let receiver = {
             let (sender, receiver) = oneshot::channel();
             let mut state = self.0.lock();
+            if lane != Lane::Bulk {
+                state.live_seen = Some(Instant::now());
+            }
             state.queue(lane).push_back(sender);
             self.0.grant(&mut state);
             if state.has_waiters() && !state.is_dispatching {
@@ -117,6 +123,32 @@ impl Limiter {
             // Only a runtime that is shutting down drops the dispatcher.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Keeps other limits from now on; what was counted stays.
+    pub fn set_rates(&self, rates: &[Rate]) {
+        let mut state = self.0.lock();
+        for rate in rates {
+            match state.windows.iter_mut().find(|window| window.per == rate.per) {
+                Some(window) => window.limit = rate.calls.max(1),
+                None => state.windows.push(Window::new(rate.calls, rate.per)),
+            }
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Counts calls that were made before this limiter was set up, given by how long ago they ended.
+    pub fn recall(&self, ages: &[Duration]) {
+        let now = Instant::now();
+        self.0.lock().windows.iter_mut().for_each(|window| window.recall(ages, now));
+    }
+
+    /// Takes every window that is no longer than `longest` to be used up: what was called until a
+    /// moment ago is not known.
+    pub fn assume_used(&self, longest: Duration) {
+        let now = Instant::now();
+        self.0.lock().windows.iter_mut().for_each(|window| window.fill(longest, now));
     }
 
     /// Takes in what a response said. Headers win over configuration, but not against reason.
@@ -221,7 +253,7 @@ impl Shared {
             window.expire(now);
         }
         for lane in [Lane::Urgent, Lane::Live, Lane::Bulk] {
-            while state.has_room(lane) {
+            while state.has_room(lane, now) {
                 let Some(waiter) = state.queue(lane).pop_front() else {
                     break;
                 };
@@ -245,6 +277,8 @@ struct State {
     live: Queue,
     bulk: Queue,
     blocked_until: Option<Instant>,
+    /// When somebody other than bulk last asked.
+    live_seen: Option<Instant>,
     is_dispatching: bool,
 }
 
@@ -265,8 +299,9 @@ impl State {
         self.blocked_until.is_some_and(|until| now < until)
     }
 
-    fn has_room(&self, lane: Lane) -> bool {
-        self.windows.iter().all(|window| window.has_room(lane))
+    fn has_room(&self, lane: Lane, now: Instant) -> bool {
+        let is_live_idle = self.live_seen.is_none_or(|seen| now >= seen + LIVE_IDLE);
+        self.windows.iter().all(|window| window.has_room(lane, is_live_idle))
     }
 
     /// When time alone may make room; none if only a response can.
@@ -275,7 +310,7 @@ impl State {
             return Some(until);
         }
         // A full window has room at its next release at the soonest; all of them must have room.
-        let full = self.windows.iter().filter(|window| !window.has_room(Lane::Bulk));
+        let full = self.windows.iter().filter(|window| !window.has_room(Lane::Bulk, false));
         full.filter_map(Window::next_release).min()
     }
 

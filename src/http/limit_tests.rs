@@ -96,27 +96,71 @@ async fn a_slot_is_free_one_window_after_the_response() {
     assert_eq!(Instant::now() - answered, SECOND);
 }
 
+/// How many calls of bulk pass now, and how many of others after them.
+async fn granted(limiter: &Limiter) -> (usize, usize) {
+    let mut granted = (0, 0);
+    while comes_at_once(limiter, Lane::Bulk).await {
+        granted.0 += 1;
+    }
+    while comes_at_once(limiter, Lane::Live).await {
+        granted.1 += 1;
+    }
+    granted
+}
+
 #[tokio::test(start_paused = true)]
-async fn bulk_leaves_a_fifth_of_the_window_to_others() {
-    fn case(limit: u32, bulk: usize) -> impl Future<Output = ()> {
+async fn bulk_leaves_a_fifth_of_a_second_to_others_while_they_call() {
+    async fn case(limit: u32, bulk: usize) {
         let limiter = per_second(limit);
-        async move {
-            let mut granted = 0;
-            while comes_at_once(&limiter, Lane::Bulk).await {
-                granted += 1;
-            }
-            assert_eq!(granted, bulk, "bulk of {limit}");
-            while comes_at_once(&limiter, Lane::Live).await {
-                granted += 1;
-            }
-            assert_eq!(granted, limit as usize);
-        }
+        limiter.acquire(Lane::Live).await.finish();
+        advance(SECOND).await;
+        assert_eq!(granted(&limiter).await, (bulk, limit as usize - bulk), "{limit}");
+        // Nobody else has called for a while: it is all bulk's.
+        let limiter = per_second(limit);
+        limiter.acquire(Lane::Live).await.finish();
+        advance(LIVE_IDLE + SECOND).await;
+        assert_eq!(granted(&limiter).await, (limit as usize, 0), "{limit}");
     }
     case(1, 1).await;
     case(2, 2).await;
     case(3, 2).await;
     case(10, 8).await;
     case(100, 80).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_an_hour_is_always_kept_from_bulk() {
+    let hour = Duration::from_secs(3_600);
+    let limiter = Limiter::new("test", &[Rate { calls: 100, per: hour }]);
+    assert_eq!(granted(&limiter).await, (80, 20));
+    let limiter = Limiter::new("test", &[Rate { calls: 5_000, per: hour }]);
+    assert_eq!(granted(&limiter).await, (4_900, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_called_before_a_restart_counts() {
+    let hour = Duration::from_secs(3_600);
+    let limiter = Limiter::new("test", &[Rate { calls: 3, per: hour }]);
+    limiter.recall(&[10, 4_000, 3_000].map(Duration::from_secs));
+    assert_eq!(limiter.status().remaining, 1);
+    assert!(comes_at_once(&limiter, Lane::Urgent).await);
+    assert!(!comes_at_once(&limiter, Lane::Urgent).await);
+    advance(Duration::from_secs(601)).await;
+    assert!(comes_at_once(&limiter, Lane::Urgent).await);
+
+    let limiter = per_second(10);
+    limiter.assume_used(SECOND);
+    assert!(!comes_at_once(&limiter, Lane::Urgent).await);
+    advance(SECOND).await;
+    assert_eq!(granted(&limiter).await, (8, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_rates_keep_what_was_counted() {
+    let limiter = per_second(2);
+    let _first = limiter.acquire(Lane::Live).await;
+    limiter.set_rates(&[Rate { calls: 3, per: SECOND }]);
+    assert_eq!((limiter.status().limit, limiter.status().remaining), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,8 +60,40 @@ impl Window {
         self.others = self.others.filter(|(_, until)| now < *until);
     }
 
-    pub(super) fn has_room(&self, lane: Lane) -> bool {
-        let reserve = if self.limit > 2 { (self.limit / 5).max(1) } else { 0 };
+    /// Takes in calls that were made before this window was set up, each that long ago.
+    pub(super) fn recall(&mut self, ages: &[Duration], now: Instant) {
+        let mut past: Vec<Instant> = ages
+            .iter()
+            .filter(|age| **age < self.per)
+            // A machine that has just started may not know of a time that long ago.
+            .map(|age| now.checked_sub(*age).unwrap_or(now))
+            .collect();
+        past.sort_unstable();
+        self.finished.extend(past.into_iter().map(|at| (at, false)));
+        self.finished.make_contiguous().sort_unstable();
+    }
+
+    /// Takes all calls of this window to have been made just now, if it is no longer than `longest`.
+    pub(super) fn fill(&mut self, longest: Duration, now: Instant) {
+        if self.per <= longest {
+            let missing = self.limit.saturating_sub(self.in_use());
+            self.finished.extend((0..missing).map(|_| (now, false)));
+        }
+    }
+
+    /// How many calls are kept from bulk. A short window is all bulk's while nobody else calls: who
+    /// comes then waits for one release at most. Of a window of an hour a part is always kept.
+    fn reserve(&self, is_live_idle: bool) -> u32 {
+        match self.limit {
+            ..=2 => 0,
+            _ if is_live_idle && self.per < Duration::from_secs(60) => 0,
+            limit @ 1_000.. => limit / 50,
+            limit => (limit / 5).max(1),
+        }
+    }
+
+    pub(super) fn has_room(&self, lane: Lane, is_live_idle: bool) -> bool {
+        let reserve = self.reserve(is_live_idle);
         let bulk = self.bulk_in_flight + self.bulk_finished + self.others_count();
         self.in_use() < self.limit && (lane != Lane::Bulk || bulk < self.limit - reserve)
     }

@@ -32,6 +32,7 @@ pub(super) struct DeadLetterView {
     kind: String,
     message: String,
     origin: Option<String>,
+    request: Option<String>,
     response: Option<String>,
     rule_set: Option<String>,
     attempts: u32,
@@ -41,13 +42,14 @@ pub(super) struct DeadLetterView {
 
 impl From<DeadLetter> for DeadLetterView {
     fn from(letter: DeadLetter) -> Self {
-        let DeadLetter { id, record, kind, message, origin, response, .. } = letter;
+        let DeadLetter { id, record, kind, message, origin, request, response, .. } = letter;
         Self {
             id,
             record,
             kind,
             message,
             origin,
+            request,
             response,
             rule_set: letter.rule_set,
             attempts: letter.attempts,

@@ -38,6 +38,7 @@ fn figures(state: &State, status: Option<&Status>) -> String {
             labelled(telemetry::BREVO_CALLS, "call", name).absolute(count);
         }
         set(telemetry::DEGRADED, state.engine.degraded().len() as u64);
+        set(telemetry::WRITER_PAUSED, state.engine.is_writer_paused().into());
         set(telemetry::STORE_UP, status.is_some().into());
         if let Some(status) = status {
             record(status);

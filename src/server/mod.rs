@@ -14,6 +14,7 @@ mod dead_letters;
 mod error;
 mod framing;
 mod health;
+mod imports;
 mod metrics;
 mod router;
 mod rules;

@@ -7,10 +7,12 @@ use axum::extract::OriginalUri;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use super::error::HttpError;
-use super::{State, admin, auth, brevo_webhook, dead_letters, health, metrics, rules, webhook};
+use super::{
+    State, admin, auth, brevo_webhook, dead_letters, health, imports, metrics, rules, webhook,
+};
 
 /// What the outside world may reach.
 pub(super) fn public(state: &Arc<State>) -> Router {
@@ -43,6 +45,7 @@ fn webhooks() -> Router<Arc<State>> {
     Router::new()
         .route("/webhooks/intercom", post(webhook::intercom).head(webhook::intercom_head))
         .route("/webhooks/brevo", post(brevo_webhook::brevo))
+        .route("/webhooks/brevo/import/{name}", any(imports::ended))
 }
 
 fn operation(state: &Arc<State>) -> Router<Arc<State>> {

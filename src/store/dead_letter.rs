@@ -18,6 +18,8 @@ pub struct DeadLetter {
     pub message: String,
     /// `scripts/mapping.rhai:14:9`, where a script's line is to blame.
     pub origin: Option<String>,
+    /// What was sent to Brevo, with addresses and numbers masked.
+    pub request: Option<String>,
     /// What Brevo answered.
     pub response: Option<String>,
     /// The rules that decided.

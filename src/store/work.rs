@@ -133,6 +133,8 @@ pub struct Cause {
     pub message: String,
     /// `scripts/mapping.rhai:14:9`, where a script's line is to blame.
     pub origin: Option<String>,
+    /// What was sent to Brevo, with addresses and numbers masked.
+    pub request: Option<String>,
     /// What Brevo answered, with addresses masked.
     pub response: Option<String>,
     /// The rules that decided.

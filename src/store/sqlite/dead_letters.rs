@@ -20,12 +20,14 @@ pub(super) fn bury(
     tx.conn
         .prepare_cached(
             "INSERT INTO dead_letters
-                 (workspace, task, key, kind, message, origin, response, rule_set, carried, attempts, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 (workspace, task, key, kind, message, origin, response, rule_set, carried, attempts, at,
+                  request)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
                  kind = excluded.kind, message = excluded.message, origin = excluded.origin,
                  response = excluded.response, rule_set = excluded.rule_set,
-                 carried = carried + excluded.carried, attempts = excluded.attempts, at = excluded.at",
+                 carried = carried + excluded.carried, attempts = excluded.attempts, at = excluded.at,
+                 request = excluded.request",
         )?
         .execute((
             ids.workspace(),
@@ -39,6 +41,7 @@ pub(super) fn bury(
             carried,
             claim.attempts,
             now.seconds(),
+            &cause.request,
         ))?;
     Ok(())
 }
@@ -108,7 +111,7 @@ pub(super) fn bury_crashers(
                 carried + in_claim, attempts, ?2
          FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2
          ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
-             kind = excluded.kind, message = excluded.message, carried = carried + excluded.carried, at = excluded.at",
+             kind = excluded.kind, message = excluded.message, request = NULL, carried = carried + excluded.carried, at = excluded.at",
         (ids.workspace(), now.seconds()),
     )?;
     conn.execute(
@@ -132,7 +135,7 @@ pub(super) fn supersede(tx: &Tx<'_>, ids: &Ids, key: &WorkKey) -> Result<(), Sto
 }
 
 const COLUMNS: &str =
-    "id, task, key, kind, message, origin, response, rule_set, attempts, carried, at";
+    "id, task, key, kind, message, origin, response, rule_set, attempts, carried, at, request";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     let task: Option<String> = row.get(1)?;
@@ -148,6 +151,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         attempts: row.get(8)?,
         inputs: row.get(9)?,
         at: Timestamp::from_seconds(row.get(10)?),
+        request: row.get(11)?,
     })
 }
 

@@ -42,7 +42,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 6;
+const SCHEMA: i64 = 7;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -198,6 +198,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0004_events.sql")),
         M::up(include_str!("../migrations/0005_sightings.sql")),
         M::up(include_str!("../migrations/0006_brevo_webhooks.sql")),
+        M::up(include_str!("../migrations/0007_dead_letter_requests.sql")),
     ])
 }
 
