@@ -69,6 +69,10 @@ impl Inner {
     async fn take_in(&self, arrival: Arrival) -> Result<Acceptance, EngineError> {
         let accepted = self.store.accept(arrival).await;
         self.note_store(accepted.as_ref().err());
+        match &accepted {
+            Ok(_) => self.watch.note_recovery(),
+            Err(_) => self.watch.note_refusal(),
+        }
         let acceptance = accepted?;
         if acceptance == Acceptance::Accepted {
             self.live_work.notify_one();

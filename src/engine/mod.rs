@@ -100,6 +100,7 @@ pub(crate) struct Inner {
     /// A sync is reading: more work is about to come.
     syncing: AtomicBool,
     intercom_problem: Mutex<Option<String>>,
+    watch: sweep::Watch,
     /// Why the last input could not be stored; none: it was.
     store_problem: Mutex<Option<String>>,
     stop: CancellationToken,
@@ -163,6 +164,7 @@ impl Engine {
             has_recovered: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
             intercom_problem: Mutex::default(),
+            watch: sweep::Watch::default(),
             store_problem: Mutex::default(),
             stop,
         };
@@ -192,6 +194,12 @@ impl Engine {
     /// The token that Brevo's webhooks have to carry, if one is configured.
     pub fn brevo_webhook_token(&self) -> Option<secrecy::SecretString> {
         self.inner.brevo_webhook_token()
+    }
+
+    /// Says that a notification was refused because it could not be stored in time: what it told is
+    /// read from Intercom as soon as the store is well again.
+    pub fn note_refusal(&self) {
+        self.inner.watch.note_refusal();
     }
 
     /// Makes a notification durable that a trusted caller hands in.

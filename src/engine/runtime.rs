@@ -1,18 +1,16 @@
 //! The engine's workers: started, woken, and stopped in order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
 
 use super::rule_history::keep_rules;
-use super::{Engine, EngineError, Inner, SyncRequest, budget, events, pipeline};
+use super::{Engine, EngineError, Inner, budget, events, pipeline, sweep};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
-use crate::store::{Priority, Sync, SyncKind, SyncState};
+use crate::store::{Priority, Sync, SyncState};
 
 /// Workers of the live lane: one contact that hangs must not keep the others waiting.
 const LIVE_WORKERS: usize = 4;
@@ -68,7 +66,7 @@ impl Engine {
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         if schedule == Schedule::AsConfigured {
-            self.tasks.spawn(sweeps(Arc::clone(inner)));
+            self.tasks.spawn(sweep::sweeps(Arc::clone(inner)));
             self.tasks.spawn(read_backs(Arc::clone(inner)));
             self.tasks.spawn(prune(Arc::clone(inner)));
         }
@@ -319,50 +317,6 @@ fn next_sync(newest_first: Vec<Sync>) -> Option<Sync> {
     if index < open.len() { Some(open.swap_remove(index)) } else { None }
 }
 
-/// Requests the sweeps that the configuration asks for, the first ones at start.
-async fn sweeps(engine: Arc<Inner>) {
-    let mut last: BTreeMap<&str, Instant> = BTreeMap::new();
-    loop {
-        let config = engine.config.load_full();
-        let now = Instant::now();
-        let mut next = now + LOOK;
-        // After a refusal or downtime a sweep starts at once, as soon as Intercom answers again.
-        if config.intercom.enabled
-            && engine.intercom_problem().is_some()
-            && let Err(error) = engine.request_sweep(SyncKind::Incremental).await
-        {
-            engine.note(&error);
-        }
-        // A full sweep is an incremental one as well.
-        for (name, kind, every) in [
-            ("full", SyncKind::Full, config.intercom.full_sync_every),
-            ("incremental", SyncKind::Incremental, config.intercom.sync_every),
-        ] {
-            let Some(every) = every.filter(|_| config.intercom.enabled) else {
-                continue;
-            };
-            let due = last.get(name).map_or(now, |at| *at + every);
-            if due > now {
-                next = next.min(due);
-                continue;
-            }
-            if let Err(error) = engine.request_sweep(kind).await {
-                engine.note(&error);
-                continue;
-            }
-            last.insert(name, now);
-            if kind == SyncKind::Full {
-                last.insert("incremental", now);
-            }
-            next = next.min(now + every);
-        }
-        tokio::select! {
-            () = sleep_until(next) => {}
-            () = engine.stop.cancelled() => return,
-        }
-    }
-}
-
 /// Reads Brevo back: what changed as often as configured, everything once a day.
 async fn read_backs(engine: Arc<Inner>) {
     let mut last_full = engine.clock.now();
@@ -403,17 +357,5 @@ async fn prune(engine: Arc<Inner>) {
         if engine.wait(PRUNE).await.is_err() {
             return;
         }
-    }
-}
-
-impl Inner {
-    /// Requests a sweep, unless one of its kind waits already.
-    async fn request_sweep(&self, kind: SyncKind) -> Result<(), EngineError> {
-        let syncs = self.store.syncs(50).await?;
-        let waits = syncs.iter().any(|sync| sync.kind == kind && !sync.state.is_over());
-        if !waits {
-            self.request_sync(SyncRequest { kind, resources: Vec::new(), since: None }).await?;
-        }
-        Ok(())
     }
 }

@@ -157,6 +157,7 @@ impl Inner {
             (Some(_), None) => {}
         }
         reasons.extend(self.intercom_problem());
+        reasons.extend(self.watch.problems());
         reasons.extend(self.store_problem());
         reasons
     }

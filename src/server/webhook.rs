@@ -174,6 +174,7 @@ async fn store(state: &State, verified: Verified) -> Result<WebhookResult, Refus
         Err(_) => "the store did not answer in time".to_owned(),
     };
     state.webhooks.note_store(Some(&problem));
+    state.engine.note_refusal();
     Err((WebhookResult::StoreUnwell, HttpError::StoreUnwell))
 }
 

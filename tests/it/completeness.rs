@@ -149,6 +149,66 @@ async fn a_scroll_that_breaks_off_or_is_taken_ends_in_the_same_companies() {
     }
 }
 
+/// Faults of every kind on the way cost time, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_with_faults_ends_as_one_without() {
+    let seed = || Seed::new(500).companies(120);
+    let calm = App::builder().with_seed(seed()).start().await;
+    calm.sync().await;
+
+    let app = App::builder().with_seed(seed()).start().await;
+    let intercom = &app.sandbox.intercom;
+    intercom.fail_next("GET /contacts", Failure::RateLimited { retry_after: None }, 1);
+    intercom.fail_next("GET /contacts", Failure::Status(500), 1);
+    intercom.fail_next("GET /contacts", Failure::EmptyBody, 1);
+    intercom.fail_next("POST /companies/list", Failure::BadGateway, 1);
+    intercom.fail_next("GET /companies/scroll", Failure::Status(500), 1);
+    intercom.fail_next("GET /tags", Failure::Status(503), 1);
+    let sync = app.request(SyncKind::Full, &[], None).await;
+    let sync = app.ended(&sync).await;
+    assert_eq!(sync.state, SyncState::Done, "{sync:?}");
+    app.drained().await;
+    app.sync().await;
+    let known = |app: &App| {
+        let mut state = app.sandbox.brevo.snapshot();
+        for contact in state.as_object_mut().unwrap().values_mut() {
+            contact["attributes"].as_object_mut().unwrap().remove("SMS");
+        }
+        state
+    };
+    assert_eq!(known(&app), known(&calm));
+    let figures = async |app: &App| {
+        let status = app.status().await;
+        (status.contacts_synced, status.companies_synced)
+    };
+    assert_eq!(figures(&app).await, figures(&calm).await);
+    app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_never_answered_is_made_again() {
+    let app = App::builder().with_seed(Seed::new(300).companies(5)).start().await;
+    app.sandbox.intercom.hang_next("GET /contacts");
+    let sync = app.sync().await;
+    let contacts = &sync.resources[&Resource::Contacts];
+    assert_eq!(Some(contacts.seen), contacts.expected, "{contacts:?}");
+}
+
+/// Sweeps use what they may of the budget and never more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_the_budget_bounds_is_never_refused_for_rate() {
+    let app = App::builder()
+        .with_intercom_limit(8)
+        .with_seed(Seed::new(1_200).companies(20))
+        .start()
+        .await;
+    let sync = app.request(SyncKind::Full, &[], None).await;
+    let sync = app.ended(&sync).await;
+    assert_eq!(sync.state, SyncState::Done, "{sync:?}");
+    let refused = app.sandbox.intercom.log().count(|call| call.status == 429);
+    assert_eq!(refused, 0);
+}
+
 /// A contact that was last changed yesterday: a sweep that begins now has to see it.
 fn old(email: &str, role: &str) -> Value {
     let yesterday = SystemClock.now().seconds() - DAY;

@@ -10,12 +10,14 @@ mod bound;
 mod companies;
 mod gone;
 mod listing;
+mod schedule;
 mod view;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bound::LAG_SECONDS;
+pub(super) use schedule::{Watch, sweeps};
 pub use view::{ResourceView, SweepView, sweeps_view};
 
 use super::suppression::opt_outs_of;
@@ -301,6 +303,9 @@ impl Sweep<'_> {
         progress.done = progress.error.is_none();
         let progress = progress.clone();
         self.engine.store.put_sync(self.sync.clone()).await?;
+        if failure.is_none() {
+            self.engine.watch.note_end(resource, &progress);
+        }
         if progress.done {
             self.note_swept(resource, &progress).await?;
         }

@@ -27,9 +27,28 @@ pub(crate) struct AppBuilder {
     scripts: Vec<(String, String)>,
     hanging: Option<&'static str>,
     limited: bool,
+    clock: Arc<dyn Clock>,
 }
 
 impl AppBuilder {
+    /// A clock of the test's own, for the engine and for both services.
+    pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The zone of the workspace in Intercom.
+    pub(crate) fn with_timezone(mut self, zone: &str) -> Self {
+        zone.clone_into(&mut self.options.intercom.timezone);
+        self
+    }
+
+    /// Intercom's requests in ten seconds.
+    pub(crate) fn with_intercom_limit(mut self, limit: u32) -> Self {
+        self.options.intercom.rate_limit = Some(limit);
+        self
+    }
+
     /// Contacts that are in Intercom from the start.
     pub(crate) fn with_seed(mut self, seed: Seed) -> Self {
         self.options.seed = Some(seed);
@@ -63,7 +82,7 @@ impl AppBuilder {
 
     /// Starts sandbox and engine.
     pub(crate) async fn start(self) -> App {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = self.clock;
         let folder = tempfile::tempdir().unwrap();
         copy_folder(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"),
@@ -116,6 +135,7 @@ impl App {
             scripts: Vec::new(),
             hanging: None,
             limited: false,
+            clock: Arc::new(SystemClock),
         }
     }
 
