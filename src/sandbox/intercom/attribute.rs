@@ -101,6 +101,24 @@ impl AttributeTable {
         Err(Refused::invalid(format!("Custom attribute '{name}' must be of type {wanted}")))
     }
 
+    /// Makes an attribute of a type that is spelt as the API spells it.
+    pub(super) fn define(&mut self, name: &str, data_type: &str) -> Result<(), Refused> {
+        let data_type = match data_type {
+            "string" => DataType::Text,
+            "integer" => DataType::Integer,
+            "float" => DataType::Float,
+            "boolean" => DataType::Boolean,
+            "date" | "datetime" => DataType::Date,
+            _ => return Err(Refused::invalid("data_type is not valid")),
+        };
+        if self.0.contains_key(name) {
+            let message = "You already have an attribute with this name";
+            return Err(Refused::invalid(message));
+        }
+        self.0.insert(Arc::from(name), data_type);
+        Ok(())
+    }
+
     /// As `GET /data_attributes?model=contact` shows them.
     pub(super) fn list(&self) -> Value {
         let custom = self.0.iter().enumerate().map(|(index, (name, data_type))| {

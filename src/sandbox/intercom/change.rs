@@ -1,19 +1,14 @@
 //! How the workspace changes, whether a request or Intercom itself wants it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::company::{Company, CompanyId};
 use super::contact::{Contact, ContactId, Form};
 use super::refused::Refused;
 use super::state::State;
 use super::write::{ContactWrite, Way};
 use crate::model::Timestamp;
-
-/// A contact may have this many companies.
-const MAX_COMPANIES: usize = 1000;
 
 impl State {
     /// `POST /contacts`, or the Messenger.
@@ -102,7 +97,7 @@ impl State {
     }
 
     /// Changes a live contact and moves its `updated_at` on.
-    fn change(
+    pub(super) fn change(
         &mut self,
         id: &str,
         now: Timestamp,
@@ -131,16 +126,16 @@ impl State {
     pub(super) fn untag(&mut self, id: &str, tag: &str, now: Timestamp) -> Result<(), Refused> {
         let tag = self.known_tag(tag)?;
         if !self.live(id)?.tags.contains(&tag) {
-            return Err(Refused::new(404, "tag_not_found", "Tag not found"));
+            return Err(Refused::no_tag());
         }
         self.change(id, now, |contact| contact.tags.retain(|held| *held != tag))?;
         self.fire_tag("deleted", id, &tag, now);
         Ok(())
     }
 
-    fn known_tag(&self, tag: &str) -> Result<Arc<str>, Refused> {
+    pub(super) fn known_tag(&self, tag: &str) -> Result<Arc<str>, Refused> {
         let known = self.tags.get_key_value(tag).map(|(id, _)| Arc::clone(id));
-        known.ok_or_else(|| Refused::new(404, "tag_not_found", "Tag not found"))
+        known.ok_or_else(Refused::no_tag)
     }
 
     /// Hides a contact; it can come back.
@@ -173,6 +168,7 @@ impl State {
 
     fn drop_contact(&mut self, id: &str) -> Option<Contact> {
         let contact = self.contacts.remove(id)?;
+        self.events.forget(id);
         for company in &contact.companies {
             if let Some(company) = self.companies.get_mut(company) {
                 company.members.remove(id);
@@ -186,6 +182,10 @@ impl State {
         if !self.live(from)?.is_lead() || self.live(into)?.is_lead() {
             return Err(Refused::invalid("from must be a lead and into must be a user"));
         }
+        let survivor = Arc::clone(&self.live(into)?.id);
+        self.events.hand_over(from, &survivor);
+        self.conversations.hand_over(from, &survivor);
+        self.survivors.insert(from.to_owned(), survivor);
         let Some(lead) = self.drop_contact(from) else {
             return Err(Refused::no_contact());
         };
@@ -204,73 +204,6 @@ impl State {
         }
         self.fire("contact.merged", item, now);
         Ok(())
-    }
-
-    /// Makes a company or, where one has this `company_id`, updates that.
-    pub(super) fn create_company(
-        &mut self,
-        body: &Value,
-        now: Timestamp,
-    ) -> Result<CompanyId, Refused> {
-        let known = body.get("company_id").and_then(Value::as_str);
-        let known = known.and_then(|company_id| self.companies.by_company_id(company_id));
-        let known = known.map(|company| (Arc::clone(&company.id), company.members.clone()));
-        let topic = if known.is_some() { "company.updated" } else { "company.created" };
-        let (id, members) = known.unwrap_or_else(|| (self.id_at(now.seconds()), BTreeSet::new()));
-        let mut company = Company::parse(Arc::clone(&id), body, self.next_ms(now))?;
-        company.members = members;
-        let item = company.notification(&self.app_id);
-        self.companies.put(company);
-        self.fire(topic, item, now);
-        Ok(id)
-    }
-
-    /// Adds a company to a contact; again is no change.
-    pub(super) fn attach_company(
-        &mut self,
-        id: &str,
-        company: &str,
-        now: Timestamp,
-    ) -> Result<(), Refused> {
-        let held = &self.live(id)?.companies;
-        let company = self.known_company(company)?;
-        if held.contains(&company) {
-            return Ok(());
-        }
-        if held.len() >= MAX_COMPANIES {
-            let message = format!("a contact has at most {MAX_COMPANIES} companies");
-            return Err(Refused::new(400, "contact_company_limit_exceeded", message));
-        }
-        self.change(id, now, |contact| contact.companies.push(Arc::clone(&company)))?;
-        if let Some(company) = self.companies.get_mut(&company) {
-            company.members.insert(Arc::from(id));
-        }
-        self.fire_company("attached", id, &company, now);
-        Ok(())
-    }
-
-    /// Takes a company from a contact.
-    pub(super) fn detach_company(
-        &mut self,
-        id: &str,
-        company: &str,
-        now: Timestamp,
-    ) -> Result<(), Refused> {
-        let company = self.known_company(company)?;
-        if !self.live(id)?.companies.contains(&company) {
-            return Err(Refused::no_company());
-        }
-        self.change(id, now, |contact| contact.companies.retain(|held| *held != company))?;
-        if let Some(company) = self.companies.get_mut(&company) {
-            company.members.remove(id);
-        }
-        self.fire_company("detached", id, &company, now);
-        Ok(())
-    }
-
-    fn known_company(&self, company: &str) -> Result<CompanyId, Refused> {
-        let known = self.companies.get(company).map(|company| Arc::clone(&company.id));
-        known.ok_or_else(Refused::no_company)
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) struct Company {
     pub(super) custom_attributes: Map<String, Value>,
     pub(super) created_ms: i64,
     pub(super) updated_ms: i64,
+    pub(super) tags: Vec<Arc<str>>,
     /// Its contacts. One without any is in no list.
     pub(super) members: BTreeSet<ContactId>,
 }
@@ -74,8 +75,35 @@ impl Company {
             custom_attributes: custom.cloned().unwrap_or_default(),
             created_ms: time("created_at").unwrap_or(now_ms),
             updated_ms: time("updated_at").unwrap_or(now_ms),
+            tags: Vec::new(),
             members: BTreeSet::new(),
         })
+    }
+
+    /// Sets what a body gives, `null` clearing; `company_id` cannot change.
+    pub(super) fn update(&mut self, body: &Value, now_ms: i64) -> Result<(), Refused> {
+        let given = Self::parse(Arc::clone(&self.id), body, now_ms)?;
+        let object = body.as_object().ok_or_else(|| Refused::invalid("body is not an object"))?;
+        for key in object.keys() {
+            match given.fields.get(key) {
+                Some(value) => drop(self.fields.insert(key.clone(), value.clone())),
+                None => drop(self.fields.remove(key)),
+            }
+        }
+        if object.contains_key("plan") {
+            self.plan = given.plan;
+        }
+        for (name, value) in given.custom_attributes {
+            match value.is_null() {
+                true => drop(self.custom_attributes.remove(&name)),
+                false => drop(self.custom_attributes.insert(name, value)),
+            }
+        }
+        if object.contains_key("created_at") {
+            self.created_ms = given.created_ms;
+        }
+        self.updated_ms = given.updated_ms;
+        Ok(())
     }
 
     /// As REST shows it: unset keys are missing, no plan is `{}`.
@@ -143,7 +171,7 @@ impl Company {
             "monthly_spend": field("monthly_spend").unwrap_or_else(|| json!(0)),
             "session_count": field("session_count").unwrap_or_else(|| json!(0)),
             "user_count": self.members.len(),
-            "tag_ids": [],
+            "tag_ids": self.tags,
             "custom_attributes": self.custom_attributes,
         })
     }
@@ -181,6 +209,15 @@ struct Scroll {
 impl CompanyTable {
     pub(super) fn put(&mut self, company: Company) {
         self.by_id.insert(Arc::clone(&company.id), company);
+    }
+
+    pub(super) fn remove(&mut self, id: &str) -> Option<Company> {
+        self.by_id.remove(id)
+    }
+
+    /// The scroll is gone: it waited too long, or lost its place.
+    pub(super) fn lose_scroll(&mut self) {
+        self.scroll = None;
     }
 
     pub(super) fn by_company_id(&self, company_id: &str) -> Option<&Company> {

@@ -31,6 +31,12 @@ impl State {
         if was_unsubscribed && !is_unsubscribed {
             self.fire_subscription("contact.subscribed", "contact_subscribe", &after, now);
         }
+        let is_off_sms = |contact: &Contact| {
+            contact.fields.get("unsubscribed_from_sms") == Some(&Value::Bool(true))
+        };
+        if !is_off_sms(before) && is_off_sms(&after) {
+            self.fire_contact("contact.unsubscribed_from_sms", id, Form::Notification, now);
+        }
         let topic = format!("contact.{}.updated", after.role());
         self.fire_contact(&topic, id, Form::Notification, now);
     }

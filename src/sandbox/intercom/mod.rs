@@ -1,20 +1,34 @@
 //! A fake Intercom on this machine, as strict as the real one.
 //!
-//! It keeps contacts, companies and tags, answers the calls of API 2.11 that an integration needs,
-//! and delivers signed notifications of every change, whether that came over HTTP or through
+//! It keeps contacts, conversations, companies, custom events and tags, answers the calls of API 2.11
+//! to 2.16 that an integration needs, and delivers signed notifications of every change, whether that came over HTTP or through
 //! [`IntercomSandbox`]. What the real service refuses, it refuses in the same words; what is not
-//! known of the real one is the stricter guess. It does not compress answers, pause a failing webhook
-//! for fifteen minutes, or hold conversations yet.
+//! known of the real one is the stricter guess. It does not compress answers, or pause a failing webhook
+//! for fifteen minutes.
 
+mod admin;
 mod attribute;
+mod attribute_calls;
 mod change;
 mod company;
 mod company_calls;
+mod company_change;
 mod contact;
 mod contact_calls;
+mod contact_change;
+mod conversation;
+mod conversation_calls;
+mod conversation_change;
+mod conversation_search;
+mod conversation_view;
 mod cursor;
+mod drift;
+mod event;
+mod export;
 mod fields;
+mod fin;
 mod firing;
+mod inside;
 mod lag;
 mod mood;
 mod notification;
@@ -22,13 +36,16 @@ mod oauth;
 mod refused;
 mod routes;
 mod search;
+mod segment;
 mod serve;
 mod sort;
 mod state;
 mod table;
+mod tag_calls;
 #[cfg(test)]
 mod tests;
 mod time;
+mod version;
 mod webhook;
 mod write;
 
@@ -44,6 +61,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use fin::{Fin, FinResolution};
 pub use mood::Failure;
 pub use notification::{notification, ping, sign};
 pub use refused::Refused;
@@ -263,7 +281,7 @@ impl IntercomSandbox {
     /// The companies as REST shows them, those without contacts among them.
     pub fn companies(&self) -> Vec<Value> {
         let state = self.shared.state();
-        state.companies.iter().map(|company| company.rest(&state.app_id)).collect()
+        state.companies.iter().map(|company| state.company_rest(company)).collect()
     }
 
     // Changes from inside Intercom: the Messenger, an admin, an import.
@@ -389,7 +407,12 @@ impl IntercomSandbox {
     /// Lets the next `times` requests with a valid token fail whose path begins with `matcher`, which
     /// may be preceded by a method and a space.
     pub fn fail_next(&self, matcher: &str, failure: Failure, times: usize) {
-        self.shared.moods.add(matcher, failure, times);
+        self.shared.moods.add(matcher, 0, failure, times);
+    }
+
+    /// The same, but the first `spared` of these requests are answered as they should be.
+    pub fn fail_after(&self, spared: usize, matcher: &str, failure: Failure, times: usize) {
+        self.shared.moods.add(matcher, spared, failure, times);
     }
 
     /// Lets the next request that `matcher` fits hang until the client gives up.
@@ -419,7 +442,9 @@ impl IntercomSandbox {
 
     /// How many seconds search is behind; 0 for not at all, which is how it starts.
     pub fn set_index_lag(&self, seconds: i64) {
-        self.shared.state().lag.set_seconds(seconds);
+        let mut state = self.shared.state();
+        state.lag.set_seconds(seconds);
+        state.conversation_lag.set_seconds(seconds);
     }
 
     fn change_contact(

@@ -14,11 +14,13 @@ pub struct Refused {
     pub code: &'static str,
     /// `errors[0].message`.
     pub message: String,
+    /// The header `Link`, by which API 2.16 names the survivor of a merge.
+    pub link: Option<String>,
 }
 
 impl Refused {
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), link: None }
     }
 
     /// 400: a value that is not possible.
@@ -39,6 +41,23 @@ impl Refused {
     /// 404 for a company.
     pub(super) fn no_company() -> Self {
         Self::new(404, "company_not_found", "Company Not Found")
+    }
+
+    /// 404 for a conversation.
+    pub(super) fn no_conversation() -> Self {
+        Self::new(404, "not_found", "Conversation not found")
+    }
+
+    /// 404 for a tag.
+    pub(super) fn no_tag() -> Self {
+        Self::new(404, "tag_not_found", "Tag not found")
+    }
+
+    /// 410 for a contact that was merged into another, since API 2.16.
+    pub(super) fn merged(into: &str) -> Self {
+        let mut refused = Self::new(410, "contact_merged", "Contact has been merged");
+        refused.link = Some(format!("</contacts/{into}>; rel=\"canonical\""));
+        refused
     }
 
     /// 404 for anything else, unknown paths among them.

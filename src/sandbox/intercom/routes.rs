@@ -3,17 +3,18 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::attribute::company_attributes;
-use super::company_calls::{list_companies, scroll_companies, show_company};
-use super::contact::Contact;
-use super::contact_calls::{
-    contact_companies, contact_notes, contact_subscriptions, contact_tags, create_contact,
-    list_contacts, merge_contacts, search_contacts, show_contact,
-};
-use super::cursor::{Cursor, pages};
+use super::attribute_calls::data_attributes;
+use super::company_calls::companies;
+use super::contact_calls::contacts;
+use super::conversation_calls::conversations;
+use super::cursor::Cursor;
+use super::export::exports;
 use super::refused::Refused;
+use super::segment::{segment, segments};
 use super::state::{SUBSCRIPTION_TYPES, State};
-use super::write::Way;
+use super::tag_calls::tags;
+use super::version::Version;
+use super::{admin, event};
 use crate::model::Timestamp;
 
 /// The most items of a page.
@@ -31,6 +32,8 @@ pub(super) struct Call<'a> {
     /// `null` if there was none.
     pub(super) body: Value,
     pub(super) now: Timestamp,
+    /// What `Intercom-Version` asks for.
+    pub(super) version: Version,
 }
 
 /// A status and the bytes of the JSON that goes with it; no bytes at all for 202.
@@ -57,62 +60,36 @@ pub(super) struct List<T> {
 
 /// Does what a request asks for.
 pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Result<Reply, Refused> {
-    let segments: Vec<&str> = call.path.trim_matches('/').split('/').collect();
-    match (call.method, segments.as_slice()) {
+    let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+    match (call.method, path.as_slice()) {
         ("GET", ["me"]) => ok(me(state, call.now)),
-        ("GET", ["admins"]) => ok(admins()),
-        ("GET", ["contacts"]) => list_contacts(state, call),
-        ("POST", ["contacts"]) => create_contact(state, call),
-        ("POST", ["contacts", "search"]) => search_contacts(state, call),
-        ("POST", ["contacts", "merge"]) => merge_contacts(state, call),
-        ("GET", ["contacts", id]) => show_contact(state, id),
-        ("PUT", ["contacts", id]) => {
-            state.update(id, &call.body, Way::Api, call.now)?;
-            show_contact(state, id)
+        ("GET", ["admins"]) => ok(admin::admins()),
+        ("GET", ["admins", id]) => {
+            let missing = || Refused::new(404, "admin_not_found", "Admin not found");
+            ok(admin::admin(id).ok_or_else(missing)?)
         }
-        ("DELETE", ["contacts", id]) => ok(state.delete(id, call.now)?),
-        ("POST", ["contacts", id, "archive"]) => {
-            state.archive(id, call.now)?;
-            ok(state.minimal(id, "archived", true))
+        ("GET", ["teams"]) => ok(admin::teams()),
+        ("GET", ["teams", id]) if *id == admin::TEAM_ID.to_string() => ok(admin::team()),
+        (_, ["contacts", rest @ ..]) => contacts(state, call, rest),
+        (_, ["conversations", rest @ ..]) => conversations(state, call, rest),
+        (_, ["companies", rest @ ..]) => companies(state, call, rest),
+        (_, ["tags", rest @ ..]) => tags(state, call, rest),
+        (_, ["export", rest @ ..]) => exports(state, call, rest),
+        (_, ["data_attributes", rest @ ..]) => data_attributes(state, call, rest),
+        ("GET", ["segments"]) => {
+            let counts = query_value(call, "include_count").as_deref() == Some("true");
+            ok(segments(state, counts))
         }
-        ("POST", ["contacts", id, "unarchive"]) => {
-            state.unarchive(id, call.now)?;
-            ok(state.minimal(id, "archived", false))
+        ("GET", ["segments", id]) => {
+            ok(segment(state, id, false).ok_or_else(Refused::no_resource)?)
         }
-        ("GET", ["contacts", id, "tags"]) => contact_tags(state, id),
-        ("POST", ["contacts", id, "tags"]) => {
-            let tag = body_id(call)?;
-            state.tag(id, tag, call.now)?;
-            ok(tag_shown(state, tag, Some(call.now)))
-        }
-        ("DELETE", ["contacts", id, "tags", tag]) => {
-            state.untag(id, tag, call.now)?;
-            ok(tag_shown(state, tag, None))
-        }
-        ("GET", ["contacts", id, "companies"]) => contact_companies(state, id, call),
-        ("POST", ["contacts", id, "companies"]) => {
-            let company = body_id(call)?;
-            state.attach_company(id, company, call.now)?;
-            show_company(state, company)
-        }
-        ("DELETE", ["contacts", id, "companies", company]) => {
-            state.detach_company(id, company, call.now)?;
-            show_company(state, company)
-        }
-        ("GET", ["contacts", id, "subscriptions"]) => contact_subscriptions(state, id),
-        ("GET", ["contacts", id, "notes"]) => contact_notes(state, id),
         ("GET", ["subscription_types"]) => {
             let all: Vec<Value> = SUBSCRIPTION_TYPES.iter().map(subscription_type).collect();
             ok(json!({"type": "list", "data": all}))
         }
-        ("GET", ["tags"]) => list_tags(state),
-        ("GET", ["data_attributes"]) => data_attributes(state, call),
-        ("GET", ["companies", "scroll"]) => scroll_companies(state, call),
-        ("POST", ["companies", "list"]) => list_companies(state, call),
-        ("GET", ["companies", id]) => show_company(state, id),
-        ("GET", ["conversations"]) => list_conversations(call),
-        ("POST", ["conversations", "search"]) => search_conversations(call),
-        ("POST", ["events"]) => take_event(state, call),
+        ("POST", ["events"]) => event::submit(state, call),
+        ("GET", ["events"]) => event::list(state, call),
+        ("POST", ["events", "summaries"]) => event::hand_in_summary(state, call),
         _ => Err(Refused::no_resource()),
     }
 }
@@ -144,20 +121,6 @@ fn me(state: &State, now: Timestamp) -> Value {
     })
 }
 
-fn admins() -> Value {
-    let admin = |id: &str, name: &str, email: &str| {
-        json!({
-            "type": "admin", "id": id, "name": name, "email": email,
-            "away_mode_enabled": false, "away_mode_reassign": false, "has_inbox_seat": true,
-            "team_ids": [],
-        })
-    };
-    json!({"type": "admin.list", "admins": [
-        admin(ADMIN_ID, "Sandbox Admin", "admin@example.com"),
-        admin("991267391", "Fin", "operator@example.com"),
-    ]})
-}
-
 /// `pagination` of a search: how many, and after what.
 pub(super) fn search_page(
     call: &Call<'_>,
@@ -181,11 +144,6 @@ pub(super) fn tag_shown(state: &State, id: &str, applied_at: Option<Timestamp>) 
         tag.insert("applied_by".to_owned(), json!({"type": "admin", "id": ADMIN_ID}));
     }
     tag
-}
-
-fn list_tags(state: &State) -> Result<Reply, Refused> {
-    let tags: Vec<Value> = state.tags.keys().map(|id| tag_shown(state, id, None)).collect();
-    ok(json!({"type": "list", "data": tags}))
 }
 
 pub(super) fn numbered_pages(page: usize, per_page: usize, total: usize, path: &str) -> Value {
@@ -213,61 +171,7 @@ pub(super) fn subscription_type((id, name, consent_type): &(&str, &str, &str)) -
     })
 }
 
-fn data_attributes(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
-    match query_value(call, "model").as_deref() {
-        Some("contact") => ok(state.attributes.list()),
-        Some("company") => ok(company_attributes(state.companies.iter())),
-        Some("conversation") | None => ok(json!({"type": "list", "data": []})),
-        Some(_) => Err(Refused::invalid("model must be contact, company or conversation")),
-    }
-}
-
-/// There are no conversations yet.
-fn no_conversations(per_page: usize) -> Result<Reply, Refused> {
-    ok(json!({
-        "type": "conversation.list", "conversations": [], "total_count": 0,
-        "pages": pages(1, per_page, 0, None),
-    }))
-}
-
-fn list_conversations(call: &Call<'_>) -> Result<Reply, Refused> {
-    let per_page = per_page(query_value(call, "per_page").as_deref(), 20)?;
-    query_value(call, "starting_after").map(|text| Cursor::decode(&text)).transpose()?;
-    no_conversations(per_page)
-}
-
-fn search_conversations(call: &Call<'_>) -> Result<Reply, Refused> {
-    if call.body.get("query").is_none() {
-        return Err(Refused::missing("query is required"));
-    }
-    let (per_page, _) = search_page(call, 20)?;
-    no_conversations(per_page)
-}
-
-fn take_event(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
-    let member = |key: &str| call.body.get(key).and_then(Value::as_str);
-    if member("event_name").is_none_or(str::is_empty) {
-        return Err(Refused::missing("event_name is required"));
-    }
-    if !call.body.get("created_at").is_some_and(Value::is_i64) {
-        return Err(Refused::missing("created_at is required"));
-    }
-    let live = |contact: &&Contact| !contact.is_archived;
-    let contact = match (member("id"), member("user_id"), member("email")) {
-        (Some(id), _, _) => state.contacts.live(id),
-        (None, Some(user_id), _) => state.contacts.with_external_id(user_id).filter(live),
-        (None, None, Some(email)) => state.contacts.with_email(email).find(live),
-        (None, None, None) => {
-            return Err(Refused::missing("one of id, user_id or email is required"));
-        }
-    };
-    match contact {
-        Some(_) => Ok(Reply { status: 202, body: Vec::new() }),
-        None => Err(Refused::no_contact()),
-    }
-}
-
-fn body_id<'a>(call: &'a Call<'_>) -> Result<&'a str, Refused> {
+pub(super) fn body_id<'a>(call: &'a Call<'_>) -> Result<&'a str, Refused> {
     let id = call.body.get("id").and_then(Value::as_str);
     id.ok_or_else(|| Refused::missing("id is required"))
 }

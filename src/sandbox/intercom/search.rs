@@ -10,13 +10,14 @@ use serde_json::Value;
 use super::attribute::{AttributeTable, DataType};
 use super::contact::{Contact, Kind, field};
 use super::refused::Refused;
+use super::segment::segment_of;
 use super::time::day;
 
 /// Groups within groups, counting the outer one (facts: Intercom section 3.3).
-const MAX_NESTING: usize = 2;
+pub(super) const MAX_NESTING: usize = 2;
 
 /// Filters in one group.
-const MAX_FILTERS: usize = 15;
+pub(super) const MAX_FILTERS: usize = 15;
 
 /// Fields that contacts have and search does not know.
 const UNSEARCHABLE: [&str; 8] = [
@@ -57,7 +58,6 @@ pub(super) enum Subject {
     Location(String),
     CustomAttribute(Arc<str>, Class),
     Tag,
-    /// The sandbox has no segments, so nobody is in one.
     Segment,
 }
 
@@ -74,7 +74,7 @@ pub(super) enum Class {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
+pub(super) enum Operator {
     Equal,
     NotEqual,
     In,
@@ -206,7 +206,7 @@ impl From<DataType> for Class {
 }
 
 impl Operator {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "=" => Self::Equal,
             "!=" => Self::NotEqual,
@@ -310,6 +310,10 @@ impl Filter {
                 let has = contact.tags.iter().any(|tag| id.as_str() == Some(tag));
                 has == (self.operator == Operator::Equal)
             }
+            (Operand::One(id), Subject::Segment) => {
+                let is_in = id.as_str() == Some(segment_of(contact));
+                is_in == (self.operator == Operator::Equal)
+            }
             (Operand::One(wanted), subject) => {
                 compare_one(self.operator, &subject.value(contact), wanted)
             }
@@ -337,7 +341,7 @@ fn compare_days(operator: Operator, found: Date, wanted: Date) -> bool {
     }
 }
 
-fn compare_one(operator: Operator, value: &Value, wanted: &Value) -> bool {
+pub(super) fn compare_one(operator: Operator, value: &Value, wanted: &Value) -> bool {
     let texts = || {
         let (value, wanted) = (value.as_str().unwrap_or_default(), wanted.as_str()?);
         Some((value.to_lowercase(), wanted.to_lowercase()))
@@ -359,7 +363,7 @@ fn compare_one(operator: Operator, value: &Value, wanted: &Value) -> bool {
 }
 
 /// Texts are equal whatever their case, as addresses are; numbers by value.
-fn is_equal(value: &Value, wanted: &Value) -> bool {
+pub(super) fn is_equal(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::String(a), Value::String(b)) => a.to_lowercase() == b.to_lowercase(),
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),

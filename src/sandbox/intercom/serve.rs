@@ -10,11 +10,13 @@ use axum::response::Response;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::drift::drift;
 use super::mood::{Failure, Moods};
 use super::oauth::{self, OAuth};
 use super::refused::Refused;
 use super::routes::{Call, Reply, answer};
 use super::state::State;
+use super::version::Version;
 use super::webhook::Courier;
 use crate::model::Clock;
 use crate::sandbox::log::{Exchange, RequestLog};
@@ -27,9 +29,9 @@ const MAX_BODY_BYTES: usize = 5 << 20;
 const SERVER_VERSION: &str = "3f1ec2f0a6f1f2a70bb6e0d7a0f4a8e2c0b5d6e7";
 
 /// Values of `Intercom-Version` that the app reaches.
-const VERSIONS: [&str; 18] = [
+const VERSIONS: [&str; 23] = [
     "1.0", "1.1", "1.2", "1.3", "1.4", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7",
-    "2.8", "2.9", "2.10", "2.11", "Preview",
+    "2.8", "2.9", "2.10", "2.11", "2.12", "2.13", "2.14", "2.15", "2.16", "Preview",
 ];
 
 /// Behaviour that can change while the server runs.
@@ -73,6 +75,7 @@ struct Outgoing {
     content_type: &'static str,
     standing: Option<EpochStanding>,
     retry_after: Option<u64>,
+    link: Option<String>,
 }
 
 /// What the handler does with the answer.
@@ -149,7 +152,7 @@ fn connect(
         Err(refused) => Reply::json(refused.status, &refused.body(request_id)),
     };
     let content_type = "application/json; charset=utf-8";
-    Outcome::Answer(Outgoing { reply, content_type, standing: None, retry_after: None })
+    Outcome::Answer(Outgoing { reply, content_type, standing: None, retry_after: None, link: None })
 }
 
 fn decide(
@@ -168,6 +171,7 @@ fn decide(
             content_type: "application/json; charset=utf-8",
             standing,
             retry_after: None,
+            link: refused.link.clone(),
         }
     };
     if let Err(refused) = check_token(headers, &shared.access_token) {
@@ -186,13 +190,20 @@ fn decide(
     }
     let failure = shared.moods.take(method.as_str(), path);
     if let Some(failure) = failure.filter(|failure| *failure != Failure::HangAfterEffect) {
+        if failure == Failure::LostScroll {
+            shared.state().companies.lose_scroll();
+        }
         return fail(failure, standing, request_id);
     }
     let result =
         check_headers(headers).and_then(|()| parse_body(method, headers, body)).and_then(|body| {
-            let call = Call { method: method.as_str(), path, query, body, now };
+            let version = version(headers);
+            let call = Call { method: method.as_str(), path, query, body, now, version };
             let mut state = shared.state();
             let result = answer(&mut state, &call);
+            if result.is_ok() {
+                drift(&mut state, &call);
+            }
             for notification in state.take_outbox() {
                 shared.courier.queue(notification);
             }
@@ -207,6 +218,7 @@ fn decide(
             content_type: "application/json; charset=utf-8",
             standing: Some(standing),
             retry_after: None,
+            link: None,
         },
         Err(refused) => refuse(&refused, Some(standing)),
     })
@@ -218,6 +230,7 @@ fn fail(failure: Failure, standing: EpochStanding, request_id: &str) -> Outcome 
         content_type: "application/json; charset=utf-8",
         standing: Some(standing),
         retry_after: None,
+        link: None,
     };
     match failure {
         Failure::Hang | Failure::HangAfterEffect => return Outcome::Silence,
@@ -249,6 +262,11 @@ fn fail(failure: Failure, standing: EpochStanding, request_id: &str) -> Outcome 
             let refused = Refused::new(status, code, message);
             outgoing.reply = Reply::json(status, &refused.body(request_id));
         }
+        Failure::LostScroll => {
+            let message = "Please restart the scroll operation";
+            let refused = Refused::new(500, "server_error", message);
+            outgoing.reply = Reply::json(500, &refused.body(request_id));
+        }
         Failure::Refusal(status, code) => {
             let refused = Refused::new(status, code, "Refused");
             outgoing.reply = Reply::json(status, &refused.body(request_id));
@@ -269,6 +287,12 @@ fn check_token(headers: &HeaderMap, access_token: &str) -> Result<(), Refused> {
         Some(token) if token == access_token => Ok(()),
         _ => Err(Refused::new(401, "unauthorized", "Access Token Invalid")),
     }
+}
+
+/// What the request wants answers to look like.
+fn version(headers: &HeaderMap) -> Version {
+    let asked = headers.get("intercom-version").and_then(|value| value.to_str().ok());
+    asked.map_or(Version::DEFAULT, Version::parse)
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Refused> {
@@ -311,7 +335,7 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn respond(outgoing: Outgoing, request_id: &str) -> Response {
-    let Outgoing { reply, content_type, standing, retry_after } = outgoing;
+    let Outgoing { reply, content_type, standing, retry_after, link } = outgoing;
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -326,6 +350,9 @@ fn respond(outgoing: Outgoing, request_id: &str) -> Response {
         headers.insert("x-ratelimit-limit", limit.unwrap_or(100_000).into());
         headers.insert("x-ratelimit-remaining", remaining.min(100_000).into());
         headers.insert("x-ratelimit-reset", ends.seconds().into());
+    }
+    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        headers.insert(header::LINK, link);
     }
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());

@@ -1,6 +1,6 @@
 //! The workspace: what is in it. How it changes is in `change.rs`, what that fires in `firing.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use super::attribute::AttributeTable;
 use super::company::{Company, CompanyId, CompanyTable};
-use super::contact::{Contact, ContactView, Form};
+use super::contact::{Contact, ContactId, ContactView, Form};
+use super::conversation::{Conversation, ConversationTable};
+use super::event::EventTable;
+use super::export::Export;
 use super::lag::Lag;
 use super::refused::Refused;
 use super::table::ContactTable;
+use super::version::Version;
 use super::write::{ContactWrite, Way};
 use crate::model::Timestamp;
 use crate::sandbox::seed::{Seed, SeededContact};
@@ -31,7 +35,19 @@ pub(super) struct State {
     /// Names of tags by id.
     pub(super) tags: BTreeMap<Arc<str>, String>,
     pub(super) attributes: AttributeTable,
-    pub(super) lag: Lag,
+    pub(super) lag: Lag<Contact>,
+    pub(super) conversations: ConversationTable,
+    pub(super) conversation_lag: Lag<Conversation>,
+    pub(super) events: EventTable,
+    /// The texts of the notes that were written here; the others say nothing.
+    pub(super) notes: HashMap<Arc<str>, String>,
+    /// Who took over the contacts that were merged away.
+    pub(super) survivors: HashMap<String, ContactId>,
+    pub(super) export: Option<Export>,
+    /// The version that the app's notifications are in.
+    pub(super) webhook_version: Version,
+    /// How many pages more are followed by a change that moves an unseen object to the front.
+    pub(super) drifting_pages: usize,
     /// Says whether `contact.merged` names the contact that is gone, as newer docs have it.
     pub(super) names_merged_contact: bool,
     pub(super) outbox: Vec<Value>,
@@ -49,6 +65,14 @@ impl State {
             tags: BTreeMap::new(),
             attributes: AttributeTable::default(),
             lag: Lag::default(),
+            conversations: ConversationTable::default(),
+            conversation_lag: Lag::default(),
+            events: EventTable::default(),
+            notes: HashMap::new(),
+            survivors: HashMap::new(),
+            export: None,
+            webhook_version: Version::DEFAULT,
+            drifting_pages: 0,
             names_merged_contact: false,
             outbox: Vec::new(),
             last_ms: 0,
@@ -144,8 +168,14 @@ impl State {
         Arc::from(format!("{:08x}{rest:016x}", seconds.rem_euclid(1 << 32)))
     }
 
-    fn next_number(&mut self, from: u64) -> Arc<str> {
+    /// A number that was never given before, above `from`.
+    pub(super) fn next_number(&mut self, from: u64) -> Arc<str> {
+        Arc::from((from + self.next_id()).to_string())
+    }
+
+    /// A number that was never given before.
+    pub(super) fn next_id(&mut self) -> u64 {
         self.ids_given += 1;
-        Arc::from((from + self.ids_given).to_string())
+        self.ids_given
     }
 }

@@ -1,5 +1,8 @@
 //! The fake over HTTP, as a client and as a webhook receiver see it.
 
+mod conversations;
+mod endpoints;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -55,6 +58,10 @@ impl Client {
 
     async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    async fn post_to(&self, path: String, body: Value) -> Answer {
+        self.post(&path, body).await
     }
 }
 
@@ -285,7 +292,7 @@ async fn each_change_fires_its_topics() {
 
 #[tokio::test]
 async fn a_notification_has_the_keys_of_a_recorded_one() {
-    let recorded = include_str!("../../../tests/samples/recorded/contact_user_updated.json");
+    let recorded = include_str!("../../../../tests/samples/recorded/contact_user_updated.json");
     let recorded: Value = serde_json::from_str(recorded).unwrap();
     let client = Client::start(IntercomOptions::default()).await;
     let id = client.sandbox.create_contact(json!({"email": "a@example.com"})).unwrap().id;
