@@ -111,6 +111,11 @@ pub const RECORDS: Metric =
     gauge("tajo_records", "Accepted inputs by what became of them; accepted is the sum");
 /// Repeated notifications.
 pub const DUPLICATES: Metric = counter("tajo_duplicates_total", "Repeated notifications");
+/// Notifications of other workspaces.
+pub const NOTIFICATIONS_FOREIGN: Metric = counter(
+    "tajo_notifications_foreign_total",
+    "Notifications of workspaces that this engine does not serve",
+);
 /// Derivations without an input of their own.
 pub const REDERIVED: Metric =
     counter("tajo_rederived_total", "Derivations without an input of their own");
@@ -166,9 +171,10 @@ pub const IMPORT_ROWS_REFUSED: Metric =
     counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 20] = [
+pub const METRICS: [Metric; 21] = [
     RECORDS,
     DUPLICATES,
+    NOTIFICATIONS_FOREIGN,
     REDERIVED,
     WORK,
     DEAD_LETTERS,

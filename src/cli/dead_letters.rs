@@ -80,6 +80,9 @@ impl Selection {
 struct Letter {
     id: i64,
     record: Option<String>,
+    /// An older engine does not say it.
+    #[serde(default)]
+    topic: Option<String>,
     kind: String,
     message: String,
     origin: Option<String>,
@@ -97,6 +100,7 @@ impl From<DeadLetter> for Letter {
         let DeadLetter {
             id,
             record,
+            topic,
             kind,
             message,
             origin,
@@ -110,6 +114,7 @@ impl From<DeadLetter> for Letter {
         Self {
             id,
             record,
+            topic,
             kind,
             message,
             origin,
@@ -292,6 +297,7 @@ fn render(letter: &Letter) -> String {
                 .clone()
                 .unwrap_or_else(|| "a notification that cannot be used".to_owned()),
         ),
+        ("topic", letter.topic.clone().unwrap_or_else(none)),
         ("kind", letter.kind.clone()),
         ("cause", letter.message.clone()),
         ("script", letter.origin.clone().unwrap_or_else(none)),
@@ -317,6 +323,7 @@ mod tests {
         Letter {
             id: 17,
             record: Some("contact:665f".to_owned()),
+            topic: None,
             kind: "script".to_owned(),
             message: "`*` needs numbers, not ()".to_owned(),
             origin: Some("scripts/mapping.rhai:14:9".to_owned()),
@@ -335,6 +342,7 @@ mod tests {
 id        17
 at        2026-01-10T04:39:55Z
 record    contact:665f
+topic     -
 kind      script
 cause     `*` needs numbers, not ()
 script    scripts/mapping.rhai:14:9

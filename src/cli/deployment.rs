@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::api::Api;
 use super::failure::Failure;
 use crate::config::{Config, StoreUrl};
-use crate::engine::{EngineLock, load_or_make_secret};
+use crate::engine::{Access, EngineLock, access_in, load_or_make_secret};
 use crate::store::{AddressKey, SqliteStore};
 
 /// The variable that holds the key of the store, where no file shall.
@@ -65,9 +65,30 @@ impl Deployment {
         }
     }
 
-    /// Fails if a secret is missing that calls to the services need.
-    pub(super) fn require_secrets(&self) -> Result<(), Failure> {
-        self.require_secrets_of("connectors.")
+    /// Fails if a secret is missing that calls to the services need. A workspace that was connected
+    /// needs no token in the configuration.
+    pub(super) async fn require_secrets(&self) -> Result<(), Failure> {
+        self.require_secrets_of("connectors.brevo.")?;
+        if self.intercom_access().await?.is_some() {
+            return Ok(());
+        }
+        self.require_secrets_of("connectors.intercom.")
+    }
+
+    /// The token of Intercom that an engine on this store would use.
+    pub(super) async fn intercom_access(&self) -> Result<Option<Access>, Failure> {
+        if !self.store.exists() {
+            return Ok(Access::configured(&self.config.intercom));
+        }
+        let store = match SqliteStore::open_read_only(&self.store, self.key_to_read()) {
+            Ok(store) => store,
+            // An older store knows no connections.
+            Err(_) if self.config.intercom.access_token.is_some() => {
+                return Ok(Access::configured(&self.config.intercom));
+            }
+            Err(_) => return Ok(None),
+        };
+        Ok(access_in(&store, &self.config.intercom).await?)
     }
 
     /// The same for one connector: `section` begins the names of its settings.

@@ -82,7 +82,7 @@ impl Runner {
             Running::Nobody => {}
         }
         let deployment = Deployment::load(config)?;
-        deployment.require_secrets()?;
+        deployment.require_secrets().await?;
         let (store, lock) = lock_and_open(&deployment)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let engine = Engine::open(deployment.config, Arc::new(store), clock).await?;

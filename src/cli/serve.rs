@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, file: PathBuf) -> Result<ExitCode, Failure>
     let mut signals = Signals::listen()?;
     let seen = std::fs::read(&file).ok();
     let deployment = Deployment::load(&file)?;
-    deployment.require_secrets()?;
+    deployment.require_secrets().await?;
     let format = match args.log_format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
@@ -155,11 +155,14 @@ impl Watcher {
     fn take_up(&self) {
         let config = match Config::load(&self.file, &variable) {
             Ok(config) => config,
-            Err(errors) => return refuse(errors.problems()),
+            Err(errors) => return self.refuse(errors.problems()),
         };
-        let missing = config.missing_for_service();
+        let mut missing = config.missing_for_service();
+        if self.engine.is_connected_by_itself() {
+            missing.retain(|problem| !problem.message.contains("connectors.intercom.access_token"));
+        }
         if !missing.is_empty() {
-            return refuse(&missing);
+            return self.refuse(&missing);
         }
         for setting in fixed(&self.engine.config(), &config) {
             tracing::warn!("`{setting}` changed; that takes a restart");
@@ -171,22 +174,33 @@ impl Watcher {
                 tracing::info!(file = %self.file.display(), "the configuration was taken up");
             }
             Err(error) => {
-                tracing::error!("the configuration was refused, the previous one stays: {error}")
+                tracing::error!("the configuration was refused, the previous one stays: {error}");
+                self.engine.refuse_configuration(error.to_string());
             }
+        }
+    }
+
+    fn refuse(&self, problems: &[Problem]) {
+        for problem in problems {
+            let text = placed(problem);
+            tracing::error!("the configuration was refused, the previous one stays: {text}");
+        }
+        if let Some(first) = problems.first() {
+            let more = match problems.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            self.engine.refuse_configuration(format!("{}{more}", placed(first)));
         }
     }
 }
 
-fn refuse(problems: &[Problem]) {
-    for problem in problems {
-        let Problem { message, file, line, column, .. } = problem;
-        let place = match (line, column) {
-            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-            _ => file.clone(),
-        };
-        tracing::error!(
-            "the configuration was refused, the previous one stays: {place}: {message}"
-        );
+/// A problem with its place, in one line.
+fn placed(problem: &Problem) -> String {
+    let Problem { message, file, line, column, .. } = problem;
+    match (line, column) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}: {message}"),
+        _ => format!("{file}: {message}"),
     }
 }
 

@@ -131,10 +131,12 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
         sweeps: sweeps_view(store, now).await?,
         records: counts.records,
         duplicates: counts.duplicates,
+        foreign: counts.foreign,
         rederived: counts.rederived,
         work: counts.work,
         managed: counts.managed,
         dead_letters: counts.dead_letters,
+        connections: Vec::new(),
         rules: RulesView {
             version: rules.as_ref().map(|rules| rules.version.clone()),
             loaded_at: rules.as_ref().map(|rules| rules.at.to_string()),

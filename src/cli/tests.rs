@@ -59,6 +59,8 @@ fn the_commands_of_the_contract_are_understood() {
         "tajo --config x.yaml serve",
         "tajo serve --config x.yaml",
         "tajo sandbox --contacts 10 --companies 2 --intercom-port 0 --brevo-port 0 --no-limits",
+        "tajo connectors connect intercom",
+        "tajo connectors connect intercom --code abc= --json",
         "tajo connectors test intercom",
         "tajo connectors test brevo --json",
         "tajo connectors sync intercom --type full --since 2023-01-01 \

@@ -19,6 +19,8 @@ pub struct Intercom {
     pub enabled: bool,
     /// The access token; [`super::Config::missing_for_service`] says so where it is needed.
     pub access_token: Option<SecretString>,
+    /// True: the file says `access_token: ""`, so a token comes by connecting.
+    pub awaits_token: bool,
     /// For OAuth.
     pub client_id: Option<String>,
     /// Verifies `X-Hub-Signature`; for OAuth, too.
@@ -107,6 +109,13 @@ impl Region {
             Self::Eu => "https://api.eu.intercom.io",
             Self::Au => "https://api.au.intercom.io",
         }
+    }
+}
+
+impl Region {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, region)| *region == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -236,6 +245,7 @@ pub(super) fn read(
     let intercom = Intercom {
         enabled: section.get("enabled")?,
         access_token: section.secret("access_token"),
+        awaits_token: section.is_left_empty("access_token"),
         client_id: section.find("client_id"),
         client_secret: section.secret("client_secret"),
         admin_id: section.find("admin_id"),
@@ -298,6 +308,14 @@ fn merged(
         }
     }
     mapping
+}
+
+/// Checks a version of the API as the configuration's is.
+///
+/// # Errors
+/// What is understood.
+pub fn check_api_version(text: &str) -> Result<(), String> {
+    ApiVersion::parse(text).map(drop)
 }
 
 /// A version whose shapes are understood.

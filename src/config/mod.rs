@@ -34,7 +34,9 @@ use std::path::{Path, PathBuf};
 pub use brevo::{Brevo, OnBrevoDelete, RateTier};
 pub use error::{ConfigErrors, Problem};
 pub use guards::{Guards, MaxChange};
-pub use intercom::{Direction, Intercom, LogLevel, OnGone, PLAN_WINDOW, Plan, Region, Resources};
+pub use intercom::{
+    Direction, Intercom, LogLevel, OnGone, PLAN_WINDOW, Plan, Region, Resources, check_api_version,
+};
 pub use scripts::{Canary, OnChange, ScriptLimits, Scripts};
 pub use server::Server;
 pub use store::{Store, StoreUrl};

@@ -111,6 +111,16 @@ impl<'a> Section<'a> {
         self.in_defaults(key).and_then(text_of)?.parse().ok()
     }
 
+    /// True if the file itself says that there is nothing, not a variable in it.
+    pub(super) fn is_left_empty(&mut self, key: &'static str) -> bool {
+        let Some(entry) = self.in_file(key) else { return false };
+        let is_literal = match &entry.node.value {
+            Value::Scalar(scalar) => scalar.unexpanded.is_none(),
+            _ => true,
+        };
+        is_empty(&entry.node) && is_literal
+    }
+
     /// A secret. One that the file leaves empty is left out: the variable of the defaults counts.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<SecretString> {
         let path = self.path_of(key);

@@ -32,7 +32,10 @@ pub(super) fn missing_for_service(config: &Config) -> Vec<Problem> {
         (
             "connectors.intercom.access_token",
             "INTERCOM_ACCESS_TOKEN",
-            intercom.enabled && intercom.access_token.is_none(),
+            intercom.enabled
+                && intercom.access_token.is_none()
+                && !intercom.awaits_token
+                && intercom.client_id.is_none(),
         ),
         ("connectors.brevo.api_key", "BREVO_API_KEY", config.brevo.api_key.is_none()),
     ];

@@ -12,6 +12,9 @@ use crate::intercom::{self, Notification, Topic, Verified};
 use crate::model::Timestamp;
 use crate::store::{Acceptance, Arrival, Content, Journalled, Priority};
 
+/// Longest text that is taken for the topic of a notification that cannot be used.
+const MAX_TOPIC_BYTES: usize = 100;
+
 impl Inner {
     /// Makes a verified notification durable. What is signed but unusable becomes a dead letter: a
     /// retry cannot help, and errors would suspend the webhook.
@@ -19,11 +22,14 @@ impl Inner {
         let received = self.clock.now();
         let body = verified.body().clone();
         let arrival = match verified.parse(received) {
+            Ok(notification) if self.is_foreign(notification.app_id.as_deref()) => {
+                foreign(notification, received)
+            }
             Ok(notification) => arrival(notification, body, received),
             Err(unusable) => Arrival {
                 notification: Some(Journalled {
                     dedupe_key: format!("unusable:{}", crate::model::Digest::of_bytes(&body)),
-                    topic: "unusable".to_owned(),
+                    topic: topic_of(&body),
                     body: body.to_vec(),
                 }),
                 received,
@@ -91,6 +97,24 @@ pub enum HandInError {
     /// The engine could not take it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// A notification of another workspace: none of its content is kept.
+fn foreign(notification: Notification, received: Timestamp) -> Arrival {
+    let Notification { dedupe_key, topic_name, .. } = notification;
+    let notification = Some(Journalled { dedupe_key, topic: topic_name, body: Vec::new() });
+    Arrival { notification, received, priority: Priority::Live, content: Content::Foreign }
+}
+
+/// The topic of a body that cannot be used, as far as it says one.
+fn topic_of(body: &[u8]) -> String {
+    let envelope: Option<Value> = serde_json::from_slice(body).ok();
+    let topic = envelope.as_ref().and_then(|envelope| envelope.get("topic")?.as_str());
+    let is_topic = |topic: &&str| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        !topic.is_empty() && topic.len() <= MAX_TOPIC_BYTES && topic.chars().all(is_word)
+    };
+    topic.filter(is_topic).unwrap_or("unusable").to_owned()
 }
 
 fn arrival(notification: Notification, body: Bytes, received: Timestamp) -> Arrival {

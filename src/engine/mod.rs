@@ -10,6 +10,7 @@ mod brevo_intake;
 mod brevo_reads;
 mod budget;
 mod callbacks;
+mod connection;
 mod derive;
 mod error;
 mod events;
@@ -40,6 +41,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+pub use connection::{
+    Access, ConnectError, Connected, ConnectionView, NewToken, Origin, access_in, connect_by_code,
+    oauth_app,
+};
 pub use error::EngineError;
 pub use intake::HandInError;
 pub use lock::{EngineLock, Holder, LockError};
@@ -60,7 +65,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::brevo::CallCounts;
 use crate::config::{Config, Direction};
-use crate::intercom::Verified;
+use crate::intercom::{IntercomError, Verified};
 use crate::model::{Clock, Timestamp};
 use crate::rules::{Pinned, Refusal, ReloadOptions, RuleSet, Rules};
 use crate::store::BrevoAcceptance;
@@ -93,6 +98,10 @@ pub(crate) struct Inner {
     /// Held by the round of the bulk lane that writes: Brevo works on one import at a time.
     bulk_turn: tokio::sync::Mutex<()>,
     connected: AtomicBool,
+    /// The workspaces that were connected.
+    known: Mutex<connection::Known>,
+    /// Why the configuration as it stands in its file is not in force.
+    refused_configuration: Mutex<Option<String>>,
     /// When a signed notification was last noted, in seconds since 1970.
     last_notification: AtomicI64,
     /// It is known what became of the imports that the last process left open.
@@ -121,7 +130,10 @@ impl Engine {
         let stop = CancellationToken::new();
         let budget = budget::Budget::load(Arc::clone(&store), Arc::clone(&clock)).await?;
         let budget = Arc::new(budget);
-        let services = Services::new(&config, &store, &clock, &stop, &budget, None)?;
+        let known = connection::Known::load(&*store, &config.intercom).await?;
+        let access = known.access(&config.intercom);
+        let services =
+            Services::new(&config, access.as_ref(), &store, &clock, &stop, &budget, None)?;
         budget.hand_over(&services.brevo).await?;
         let earlier = store.last_rule_set().await?.map(rule_history::source_files);
         let pinned = match store.rules_pin().await? {
@@ -160,6 +172,8 @@ impl Engine {
             sync_work: Notify::new(),
             bulk_turn: tokio::sync::Mutex::new(()),
             connected: AtomicBool::new(false),
+            known: Mutex::new(known),
+            refused_configuration: Mutex::default(),
             last_notification: AtomicI64::new(0),
             has_recovered: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
@@ -301,18 +315,22 @@ impl Engine {
     /// it was until a restart (addresses, store) stays.
     pub fn reconfigure(&self, config: Config) -> Result<(), EngineError> {
         let inner = &self.inner;
-        let former = inner.services.load_full();
-        let Inner { store, clock, stop, budget, .. } = &**inner;
-        let services = Services::new(&config, store, clock, stop, budget, Some(&former))?;
+        inner.renew_services(&config)?;
         inner.rules.set_environment(rule_environment(&config));
-        inner.services.store(Arc::new(services));
         inner.config.store(Arc::new(config));
+        *inner.refused_configuration() = None;
+        inner.watch.note_connection();
         inner.gate.open();
         inner.events.reset();
         inner.live_work.notify_one();
         inner.bulk_work.notify_one();
         inner.sync_work.notify_one();
         Ok(())
+    }
+
+    /// Remembers why the configuration that stands in its file was not put in force, for `status`.
+    pub fn refuse_configuration(&self, reason: String) {
+        *self.inner.refused_configuration() = Some(reason);
     }
 }
 
@@ -349,7 +367,10 @@ impl Inner {
             EngineError::Brevo(error) => self.gate.note(error),
             EngineError::Intercom(error) => {
                 self.connected.store(false, Ordering::Relaxed);
-                let text = format!("intercom cannot be read: {error}");
+                let mut text = format!("intercom cannot be read: {error}");
+                if matches!(error, IntercomError::Server { status: 404 }) {
+                    text.push_str(": is `connectors.intercom.base_url` Intercom's API?");
+                }
                 let mut problem = self.problem();
                 if problem.as_ref() != Some(&text) {
                     tracing::warn!("{text}");
@@ -360,6 +381,10 @@ impl Inner {
             EngineError::Worker(_) | EngineError::Unconfigured(_) => tracing::warn!("{error}"),
             EngineError::Stopping => {}
         }
+    }
+
+    fn refused_configuration(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.refused_configuration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn problem(&self) -> std::sync::MutexGuard<'_, Option<String>> {

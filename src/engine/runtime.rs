@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::rule_history::keep_rules;
-use super::{Engine, EngineError, Inner, budget, events, pipeline, sweep};
+use super::{Engine, EngineError, Inner, budget, connection, events, pipeline, sweep};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
 use crate::store::{Priority, Sync, SyncState};
@@ -66,6 +66,7 @@ impl Engine {
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         if schedule == Schedule::AsConfigured {
+            self.tasks.spawn(connection::identify(Arc::clone(inner)));
             self.tasks.spawn(sweep::sweeps(Arc::clone(inner)));
             self.tasks.spawn(read_backs(Arc::clone(inner)));
             self.tasks.spawn(prune(Arc::clone(inner)));

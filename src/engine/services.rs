@@ -1,6 +1,7 @@
 //! The two services that an engine works with, built from a configuration.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::EngineError;
 use super::account::Account;
 use super::budget::Budget;
+use super::connection::Access;
 use super::hydrate::Hydrator;
 use super::importer::Importer;
 use super::read_back::ReadBack;
@@ -27,8 +29,10 @@ const LIVE_RESERVE: f64 = 0.2;
 /// Clients, and what is kept of each service's side.
 #[derive(Debug)]
 pub(crate) struct Services {
-    /// None: the connector is not enabled.
+    /// None: the connector is not enabled, or there is no token.
     pub(crate) intercom: Option<IntercomClient>,
+    /// It is known that the token is of the workspace that the store belongs to.
+    pub(crate) is_identified: AtomicBool,
     pub(crate) hydrator: Option<Hydrator>,
     pub(crate) brevo: BrevoClient,
     pub(crate) account: Account,
@@ -42,6 +46,7 @@ impl Services {
     /// The services of a configuration. What `former` ones have used of the rate limits counts on.
     pub(crate) fn new(
         config: &Config,
+        access: Option<&Access>,
         store: &Arc<dyn Store>,
         clock: &Arc<dyn Clock>,
         stop: &CancellationToken,
@@ -49,20 +54,17 @@ impl Services {
         former: Option<&Self>,
     ) -> Result<Self, EngineError> {
         let missing = |what: &str| EngineError::Unconfigured(format!("`{what}` is not set"));
-        let intercom = match &config.intercom {
-            intercom if intercom.enabled => {
-                let token = intercom
-                    .access_token
-                    .clone()
-                    .ok_or_else(|| missing("connectors.intercom.access_token"))?;
+        let intercom = &config.intercom;
+        let intercom = match access.filter(|_| intercom.enabled) {
+            Some(Access { token, api_version, .. }) => {
                 let settings = IntercomSettings {
-                    api_version: intercom.api_version.clone(),
+                    api_version: api_version.clone(),
                     requests_per_window: intercom.plan.requests_per_window(),
-                    ..IntercomSettings::new(intercom.base_url.clone(), token)
+                    ..IntercomSettings::new(intercom.base_url.clone(), token.clone())
                 };
                 Some(IntercomClient::new(settings, Arc::clone(clock))?)
             }
-            _ => None,
+            None => None,
         };
         let api_key =
             config.brevo.api_key.clone().ok_or_else(|| missing("connectors.brevo.api_key"))?;
@@ -105,6 +107,7 @@ impl Services {
                 .clone()
                 .map(|client| Hydrator::new(client, Arc::clone(store), Arc::clone(clock))),
             intercom,
+            is_identified: AtomicBool::new(false),
             account: Account::new(brevo.clone()),
             importer: importer(read_back.clone()),
             read_back,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::connection::ConnectionView;
 use super::gate::Closed;
 use super::sweep::{SweepView, sweeps_view};
 use super::{EngineError, Inner};
@@ -33,6 +34,8 @@ pub struct Status {
     pub records: RecordCounts,
     /// Repeated notifications.
     pub duplicates: u64,
+    /// Notifications of other workspaces; they are among the ignored.
+    pub foreign: u64,
     /// Derivations without an input of their own.
     pub rederived: u64,
     /// Keys that are due or being worked on.
@@ -41,6 +44,8 @@ pub struct Status {
     pub managed: u64,
     /// Dead letters.
     pub dead_letters: u64,
+    /// The workspaces whose tokens are known, the one that is served first.
+    pub connections: Vec<ConnectionView>,
     /// The live rules.
     pub rules: RulesView,
     /// How far the rate limits are used.
@@ -105,10 +110,12 @@ impl Inner {
             sweeps: sweeps_view(self.store.as_ref(), now).await?,
             records: counts.records,
             duplicates: counts.duplicates,
+            foreign: counts.foreign,
             rederived: counts.rederived,
             work: counts.work,
             managed: counts.managed,
             dead_letters: counts.dead_letters,
+            connections: self.known().views(&self.config.load().intercom),
             rules: self.rules_view(),
             rate_limits: RateLimits {
                 intercom: services
@@ -156,8 +163,13 @@ impl Inner {
             (Some(_), Some(error)) => reasons.push(format!("new rules were refused: {error}")),
             (Some(_), None) => {}
         }
+        reasons.extend(self.is_unconnected());
         reasons.extend(self.intercom_problem());
         reasons.extend(self.watch.problems());
+        if let Some(reason) = self.refused_configuration().as_ref() {
+            reasons
+                .push(format!("the configuration was refused, the previous one stays: {reason}"));
+        }
         reasons.extend(self.store_problem());
         reasons
     }

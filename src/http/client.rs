@@ -279,7 +279,19 @@ fn record_outcome(span: &Span, result: &Result<Response, TransportError>, took: 
     match result {
         Ok(response) => {
             span.record("http.status", response.status.as_u16());
-            span.in_scope(|| tracing::debug!("call answered"));
+            let said =
+                |names: [&'static str; 2]| names.iter().find_map(|name| response.header(name));
+            let limit = said(["x-ratelimit-limit", "x-sib-ratelimit-limit"]);
+            let remaining = said(["x-ratelimit-remaining", "x-sib-ratelimit-remaining"]);
+            let reset = said(["x-ratelimit-reset", "x-sib-ratelimit-reset"]);
+            span.in_scope(|| {
+                tracing::debug!(
+                    rate.limit = limit,
+                    rate.remaining = remaining,
+                    rate.reset = reset,
+                    "call answered"
+                );
+            });
         }
         Err(error) => span.in_scope(|| tracing::debug!(reason = %error.kind, "call failed")),
     }

@@ -7,8 +7,10 @@ mod attributes;
 mod client;
 mod error;
 pub mod normalize;
+mod oauth;
 mod page;
 mod reads;
+mod redact;
 mod topic;
 mod webhook;
 mod wire;
@@ -16,7 +18,9 @@ mod wire;
 pub use attributes::{AttributeModel, DataAttribute};
 pub use client::{IntercomClient, IntercomSettings};
 pub use error::IntercomError;
+pub use oauth::{Granted, OAuthApp, OAuthError};
 pub use page::{CompanyPage, Cursor, Page, ScrollPage};
+pub use redact::Redacted;
 pub use topic::{ConversationTopic, Topic};
 pub use webhook::{
     Content, Notification, SignatureRejected, Unusable, Unverified, Verified, trusted,

@@ -8,15 +8,19 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State as Extracted};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::State;
 use super::error::HttpError;
-use crate::engine::{EngineError, HandInError, ResourceView, Status, SyncRequest};
+use crate::config::check_api_version;
+use crate::engine::{
+    Connected, EngineError, HandInError, NewToken, ResourceView, Status, SyncRequest,
+};
 use crate::model::Timestamp;
-use crate::store::{Acceptance, Resource, Sync, SyncKind, SyncState};
+use crate::store::{Acceptance, Resource, Sync, SyncKind, SyncState, Way};
 
 /// What a sync may be asked to read, and what of it can be read so far.
 const RESOURCES: [(&str, Option<Resource>); 5] = [
@@ -189,9 +193,33 @@ pub(super) async fn hand_in(
     }
 }
 
-/// Connecting is part of OAuth.
-pub(super) async fn connect() -> HttpError {
-    HttpError::NotImplemented("connecting over the API is not available yet: set `access_token`")
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ConnectBody {
+    access_token: String,
+    #[serde(default)]
+    api_version: Option<String>,
+}
+
+/// Connects a workspace by its token: once Intercom knows it, it is kept and in force.
+pub(super) async fn connect(
+    Extracted(state): Extracted<Arc<State>>,
+    request: Request,
+) -> Result<Json<Connected>, HttpError> {
+    let ConnectBody { access_token, api_version } = json_body(&state, request).await?;
+    let token = access_token.trim();
+    if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
+        let text = "`accessToken` is empty, or has characters that no token has";
+        return Err(HttpError::BadRequest(text.to_owned()));
+    }
+    if let Some(version) = &api_version {
+        check_api_version(version).map_err(|error| {
+            let version: String = version.chars().take(16).collect();
+            HttpError::BadRequest(format!("`apiVersion` cannot be `{version}`: {error}"))
+        })?;
+    }
+    let token = SecretString::from(token);
+    Ok(Json(state.engine.connect(NewToken { token, api_version, way: Way::Token }).await?))
 }
 
 /// Reads a body of JSON, whatever its `Content-Type`.

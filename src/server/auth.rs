@@ -16,14 +16,15 @@ use tokio::time::Instant;
 use super::error::HttpError;
 use super::{Peer, State};
 
-/// Wrong tokens from one address within [`WINDOW`] before no more are looked at.
+/// Wrong tokens from one address within [`WINDOW`] before no more of them are looked at.
 const FAILURES: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// How many addresses are remembered.
 const ADDRESSES: usize = 10_000;
 
-/// Lets a request pass that carries the token. An address with too many failures has to wait,
-/// whatever it sends then: a guess that is right in the end must not be found out.
+/// Lets a request pass that carries the token. An address with too many failures has to wait before
+/// another wrong one is looked at; the right one always passes, for whoever stands behind the same
+/// address must not be locked out by somebody else's mistake.
 pub(super) async fn require_token(
     Extracted(state): Extracted<Arc<State>>,
     request: Request,
@@ -38,12 +39,12 @@ pub(super) async fn require_token(
 }
 
 fn check(state: &State, headers: &HeaderMap, peer: IpAddr) -> Result<(), HttpError> {
+    if is_token(headers, &state.admin_token) {
+        return Ok(());
+    }
     let now = Instant::now();
     if let Some(wait) = state.failures.wait(peer, now) {
         return Err(HttpError::TooManyFailures { wait_seconds: wait.as_secs() + 1 });
-    }
-    if is_token(headers, &state.admin_token) {
-        return Ok(());
     }
     state.failures.note(peer, now);
     if state.failures.wait(peer, now).is_some() {
@@ -68,7 +69,7 @@ fn is_token(headers: &HeaderMap, expected: &SecretString) -> bool {
 pub(super) struct Failures(Mutex<HashMap<IpAddr, VecDeque<Instant>>>);
 
 impl Failures {
-    /// How long an address has to wait before a token of its is looked at.
+    /// How long an address has to wait before a wrong token of its is looked at.
     fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let times = failures.get(&network(peer))?;

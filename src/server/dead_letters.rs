@@ -29,6 +29,7 @@ pub(super) struct ListQuery {
 pub(super) struct DeadLetterView {
     id: i64,
     record: Option<String>,
+    topic: Option<String>,
     kind: String,
     message: String,
     origin: Option<String>,
@@ -42,10 +43,11 @@ pub(super) struct DeadLetterView {
 
 impl From<DeadLetter> for DeadLetterView {
     fn from(letter: DeadLetter) -> Self {
-        let DeadLetter { id, record, kind, message, origin, request, response, .. } = letter;
+        let DeadLetter { id, record, topic, kind, message, origin, request, response, .. } = letter;
         Self {
             id,
             record,
+            topic,
             kind,
             message,
             origin,
@@ -68,7 +70,10 @@ pub(super) async fn list(
         let text = format!("`limit` is a number from 1 to {MAX_LIMIT}, and the only parameter");
         return Err(HttpError::BadRequest(text));
     };
-    let limit = query.limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT);
+    let limit = query.limit.unwrap_or(LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(HttpError::BadRequest(format!("`limit` is a number from 1 to {MAX_LIMIT}")));
+    }
     let letters = state.engine.dead_letters(limit).await?;
     Ok(Json(letters.into_iter().map(DeadLetterView::from).collect()))
 }

@@ -49,6 +49,12 @@ pub(super) enum HttpError {
     /// Nothing is there.
     #[error("{0}")]
     NotFound(String),
+    /// Somebody else did not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A service that had to be asked did not answer as it should.
+    #[error("{0}")]
+    BadGateway(String),
     /// Something is there, but not for this method.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
@@ -87,9 +93,6 @@ pub(super) enum HttpError {
     /// It cannot be answered now, or not as things are set up.
     #[error("{0}")]
     Unavailable(&'static str),
-    /// It does not exist yet.
-    #[error("{0}")]
-    NotImplemented(&'static str),
     /// It is our fault.
     #[error("the request failed; the log says why")]
     Internal,
@@ -105,6 +108,8 @@ impl HttpError {
             Self::BadRequest(_) | Self::AmbiguousLength => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::BadSignature => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::RefusedRules { .. } => StatusCode::CONFLICT,
@@ -112,7 +117,6 @@ impl HttpError {
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyFailures { .. } | Self::StoreUnwell => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

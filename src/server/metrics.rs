@@ -64,6 +64,7 @@ fn record(status: &Status) {
         gauge!(telemetry::RECORDS.name, "outcome" => outcome).set(count as f64);
     }
     total(telemetry::DUPLICATES).absolute(status.duplicates);
+    total(telemetry::NOTIFICATIONS_FOREIGN).absolute(status.foreign);
     total(telemetry::REDERIVED).absolute(status.rederived);
     let events = status.events.counts;
     for (result, count) in

@@ -16,6 +16,7 @@ mod framing;
 mod health;
 mod imports;
 mod metrics;
+mod oauth;
 mod router;
 mod rules;
 mod webhook;
@@ -24,7 +25,7 @@ mod webhook;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -93,6 +94,9 @@ struct State {
     readiness: health::Readiness,
     webhooks: webhook::Webhooks,
     bodies: body::Bodies,
+    attempts: oauth::Attempts,
+    /// Where webhooks arrive, once that is known.
+    public: OnceLock<SocketAddr>,
 }
 
 /// Who sent a request. Headers that claim something else are not believed.
@@ -134,8 +138,12 @@ impl Server {
             readiness: health::Readiness::default(),
             webhooks: webhook::Webhooks::default(),
             bodies: body::Bodies::new(options.body, options.large_bodies),
+            attempts: oauth::Attempts::default(),
+            public: OnceLock::new(),
         });
         let (listener, public) = listen("server.listen", config.server.listen).await?;
+        // Only this call sets it.
+        let _ = state.public.set(public);
         let Some(address) = config.server.admin_listen else {
             let addresses = Addresses { public, api: public };
             let listeners = vec![(listener, router::whole(&state))];

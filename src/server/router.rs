@@ -11,7 +11,8 @@ use axum::routing::{any, delete, get, post};
 
 use super::error::HttpError;
 use super::{
-    State, admin, auth, brevo_webhook, dead_letters, health, imports, metrics, rules, webhook,
+    State, admin, auth, brevo_webhook, dead_letters, health, imports, metrics, oauth, rules,
+    webhook,
 };
 
 /// What the outside world may reach.
@@ -46,11 +47,17 @@ fn webhooks() -> Router<Arc<State>> {
         .route("/webhooks/intercom", post(webhook::intercom).head(webhook::intercom_head))
         .route("/webhooks/brevo", post(brevo_webhook::brevo))
         .route("/webhooks/brevo/import/{name}", any(imports::ended))
+        // Whoever comes back from Intercom comes from outside; he is sent there by an operator.
+        .route("/oauth/intercom/callback", get(oauth::callback))
 }
 
 fn operation(state: &Arc<State>) -> Router<Arc<State>> {
     let api = Router::new()
         .route("/connectors/intercom/connect", post(admin::connect))
+        .route("/connectors/intercom/connections", get(oauth::connections))
+        .route("/connectors/intercom/oauth", post(oauth::begin_for_command))
+        .route("/connectors/intercom/oauth/code", post(oauth::take_code))
+        .route("/connectors/intercom/oauth/{state}", get(oauth::attempt))
         .route("/connectors/intercom/sync", post(admin::start_sync))
         .route("/connectors/intercom/syncs/{id}", get(admin::sync))
         .route("/connectors/intercom/status", get(admin::status))
@@ -67,7 +74,10 @@ fn operation(state: &Arc<State>) -> Router<Arc<State>> {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(state), auth::require_token))
         .layer(map_response(no_store));
-    Router::new().route("/metrics", get(metrics::page)).nest("/api/v1", api)
+    Router::new()
+        .route("/metrics", get(metrics::page))
+        .route("/oauth/intercom/start", get(oauth::start))
+        .nest("/api/v1", api)
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> HttpError {

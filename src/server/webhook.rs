@@ -1,5 +1,6 @@
 //! `/webhooks/…`: raw bytes are verified, made durable, and only then answered.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use super::error::HttpError;
 use super::{Peer, State};
-use crate::intercom::{SignatureRejected, Unverified, Verified};
+use crate::intercom::{Redacted, SignatureRejected, Unverified, Verified};
 use crate::store::Acceptance;
 
 /// How long the store may take. Intercom gives up after 5 s and then tries only once more, but for
@@ -127,17 +128,13 @@ pub(super) async fn intercom(
     request: Request,
 ) -> Response {
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    let answer = receive(&state, request).await;
+    let mut shown = Shown::default();
+    let answer = receive(&state, request, &mut shown).await;
     let result = match &answer {
         Ok(result) | Err((result, _)) => *result,
     };
     state.webhooks.count(result);
-    let (result, peer) = (result.as_str(), peer.map(tracing::field::display));
-    if state.engine.config().intercom.log_webhooks {
-        tracing::info!(webhook.result = result, peer, "a webhook came");
-    } else {
-        tracing::debug!(webhook.result = result, peer, "a webhook came");
-    }
+    shown.log(result, peer.map(|peer| peer.ip()));
     match answer {
         Ok(_) => Json(json!({})).into_response(),
         Err((_, refused)) => refused.into_response(),
@@ -147,9 +144,48 @@ pub(super) async fn intercom(
 /// A result that is refused, and how.
 type Refused = (WebhookResult, HttpError);
 
-async fn receive(state: &State, request: Request) -> Result<WebhookResult, Refused> {
+/// What the log shows of a webhook. Of a body that nobody signed that is its length alone.
+#[derive(Debug, Default)]
+struct Shown {
+    is_wanted: bool,
+    bytes: usize,
+    content: Option<Redacted>,
+}
+
+impl Shown {
+    fn log(&self, result: WebhookResult, peer: Option<IpAddr>) {
+        let (result, peer) = (result.as_str(), peer.map(tracing::field::display));
+        let bytes = self.bytes;
+        match &self.content {
+            Some(Redacted { topic, id, app_id, body }) => {
+                let (topic, id, app_id) = (topic.as_deref(), id.as_deref(), app_id.as_deref());
+                tracing::info!(
+                    webhook.result = result,
+                    topic,
+                    id,
+                    app_id,
+                    bytes,
+                    peer,
+                    body,
+                    "a webhook came"
+                );
+            }
+            None if self.is_wanted => {
+                tracing::info!(webhook.result = result, bytes, peer, "a webhook came");
+            }
+            None => tracing::debug!(webhook.result = result, bytes, peer, "a webhook came"),
+        }
+    }
+}
+
+async fn receive(
+    state: &State,
+    request: Request,
+    shown: &mut Shown,
+) -> Result<WebhookResult, Refused> {
     // Asked for anew each time: a reload may have brought another secret.
     let config = state.engine.config();
+    shown.is_wanted = config.intercom.log_webhooks;
     let secret = config.intercom.client_secret.as_ref().filter(|_| config.intercom.enabled);
     let Some(secret) = secret else {
         let reason = "webhooks cannot be verified: the connector has no `client_secret`";
@@ -157,7 +193,9 @@ async fn receive(state: &State, request: Request) -> Result<WebhookResult, Refus
     };
     let (head, body) = request.into_parts();
     let body = state.bodies.read(&head.headers, body).await.map_err(unread)?;
+    shown.bytes = body.len();
     let verified = Unverified::from_request(&head.headers, body).verify(secret).map_err(untrue)?;
+    shown.content = shown.is_wanted.then(|| Redacted::of(verified.body()));
     store(state, verified).await
 }
 

@@ -109,6 +109,8 @@ pub enum Content {
     },
     /// Nothing that concerns us: a ping, a topic that no rule handles.
     Nothing,
+    /// It is another workspace's.
+    Foreign,
     /// Signed, but nothing that can be used: it becomes a dead letter.
     Unusable {
         /// What is wrong with it.

@@ -12,6 +12,8 @@ pub struct DeadLetter {
     pub id: i64,
     /// `contact:665f…`; null for a notification that cannot be used.
     pub record: Option<String>,
+    /// What a notification that cannot be used is about, as far as it says; null once it is too old.
+    pub topic: Option<String>,
     /// The class of the cause, from a closed list.
     pub kind: String,
     /// What happened, and what to do.

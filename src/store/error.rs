@@ -47,6 +47,14 @@ pub enum StoreError {
         "the store was made with another secret key; restore TAJO_SECRET_KEY or the key file that it was made with"
     )]
     OtherKey,
+    /// A token was sealed with another key.
+    #[error(
+        "the token of the workspace `{app_id}` was sealed with another secret key; restore TAJO_SECRET_KEY or the key file that it was sealed with, or connect the workspace again"
+    )]
+    Sealed {
+        /// The workspace in Intercom.
+        app_id: String,
+    },
 }
 
 impl From<rusqlite::Error> for StoreError {

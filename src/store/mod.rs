@@ -6,6 +6,7 @@
 
 mod arrival;
 mod brevo_arrival;
+mod connection;
 mod dead_letter;
 mod error;
 mod event;
@@ -23,6 +24,7 @@ use std::fmt;
 pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Priority};
 use async_trait::async_trait;
 pub use brevo_arrival::{AfterLoss, BrevoAcceptance, BrevoArrival, BrevoEffect};
+pub use connection::{Connection, Way};
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use error::StoreError;
 pub use event::{
@@ -300,6 +302,15 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// Writes a fact about this store.
     async fn put_fact(&self, name: &'static str, value: String) -> Result<(), StoreError>;
+
+    /// Writes the connection of a workspace over the one that it had. Its token is kept sealed.
+    async fn put_connection(&self, connection: Connection) -> Result<(), StoreError>;
+
+    /// Lists all workspaces that were connected, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] if a token was sealed with another key.
+    async fn connections(&self) -> Result<Vec<Connection>, StoreError>;
 
     /// Counts what is stored, and what is due at `now`.
     async fn counts(&self, now: Timestamp) -> Result<StoreCounts, StoreError>;

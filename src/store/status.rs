@@ -35,6 +35,8 @@ pub struct StoreCounts {
     pub records: RecordCounts,
     /// Repeated notifications.
     pub duplicates: u64,
+    /// Notifications of other workspaces; they are among the ignored.
+    pub foreign: u64,
     /// Derivations without an input of their own.
     pub rederived: u64,
     /// Keys that are due or claimed, derivations without an input included.

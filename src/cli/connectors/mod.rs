@@ -1,5 +1,6 @@
-//! `tajo connectors`: is it connected, read it now, how does it stand.
+//! `tajo connectors`: connect it, is it connected, read it now, how does it stand.
 
+mod connect;
 mod progress;
 mod status;
 mod sync;
@@ -12,9 +13,14 @@ use clap::{Subcommand, ValueEnum};
 
 use super::failure::Failure;
 
-/// Checks, syncs and shows connectors.
+/// Connects, checks, syncs and shows connectors.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Connects a workspace by OAuth: shows the address to open, takes the code, keeps the token.
+    ///
+    /// Needs `client_id` and `client_secret` of a public app. A running engine takes whoever comes
+    /// back from Intercom by itself, if Intercom reaches it; else the code is pasted here.
+    Connect(connect::Args),
     /// Checks that a service can be read, one line for each thing that is needed.
     Test(test::Args),
     /// Reads Intercom now, and waits until Brevo is as the rules decide.
@@ -35,6 +41,7 @@ pub(super) enum Source {
 /// Runs the command.
 pub(super) async fn run(command: Command, config: &Path) -> Result<ExitCode, Failure> {
     match command {
+        Command::Connect(args) => connect::run(args, config).await,
         Command::Test(args) => test::run(args, config).await,
         Command::Sync(args) => sync::run(args, config).await,
         Command::Status(args) => status::run(args, config).await,

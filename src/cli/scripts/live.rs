@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::brevo::AttributeCategory;
+use crate::brevo::{Attribute, AttributeCategory, List};
 use crate::cli::connectors::test::{Trouble, brevo, in_time, intercom};
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
@@ -23,9 +23,9 @@ pub(super) async fn names(
     deployment: &Deployment,
     problems: &mut Vec<Diagnostic>,
 ) -> Result<LiveNames, Failure> {
-    deployment.require_secrets()?;
+    deployment.require_secrets().await?;
     let config = &deployment.config;
-    let (intercom, brevo) = tokio::join!(of_intercom(config), of_brevo(config));
+    let (intercom, brevo) = tokio::join!(of_intercom(deployment), of_brevo(config));
     let mut told = |account: &str, trouble: Trouble| {
         let message = format!("{account} could not be asked: {}", trouble.reason);
         let problem = Diagnostic::error(message, CONFIGURATION).coded(Code::Account);
@@ -37,8 +37,12 @@ pub(super) async fn names(
     })
 }
 
-async fn of_intercom(config: &Config) -> Result<Result<IntercomNames, Trouble>, Failure> {
-    let client = intercom::client(config)?;
+async fn of_intercom(deployment: &Deployment) -> Result<Result<IntercomNames, Trouble>, Failure> {
+    let config = &deployment.config;
+    let Some(access) = deployment.intercom_access().await? else {
+        return Ok(Err(intercom::unconnected()));
+    };
+    let client = intercom::client(config, &access)?;
     let contact = match records(&client, config, AttributeModel::Contact).await {
         Ok(names) => names,
         Err(trouble) => return Ok(Err(trouble)),
@@ -71,6 +75,15 @@ async fn of_brevo(config: &Config) -> Result<Result<BrevoNames, Trouble>, Failur
         Ok(lists) => lists,
         Err(trouble) => return Ok(Err(trouble)),
     };
+    Ok(Ok(brevo_names(config, attributes, lists)))
+}
+
+/// What rules may name of an account.
+pub(in crate::cli) fn brevo_names(
+    config: &Config,
+    attributes: Vec<Attribute>,
+    lists: Vec<List>,
+) -> BrevoNames {
     let settings = &config.brevo;
     // What Brevo calculates by itself is there, but nobody can write it.
     let writable = attributes.into_iter().filter(|a| a.category != AttributeCategory::Other);
@@ -79,13 +92,13 @@ async fn of_brevo(config: &Config) -> Result<Result<BrevoNames, Trouble>, Failur
         (attribute.name.to_string(), kind)
     });
     let aliases = settings.attribute_aliases.iter();
-    Ok(Ok(BrevoNames {
+    BrevoNames {
         attributes: names.collect(),
         aliases: aliases.map(|(from, to)| (from.to_string(), to.to_string())).collect(),
         creates_attributes: settings.create_attributes,
         lists: lists.into_iter().map(|list| (list.id.0, list.name)).collect(),
         creates_lists: settings.create_lists,
-    }))
+    }
 }
 
 /// The places of findings, for whoever wants each once.

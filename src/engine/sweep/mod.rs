@@ -126,10 +126,18 @@ impl Inner {
         let Some(intercom) = services.intercom.clone() else {
             sync.state = SyncState::Failed;
             sync.finished_at = Some(self.clock.now());
-            sync.error = Some("the intercom connector is not enabled".to_owned());
+            let reason = self.is_unconnected();
+            sync.error = reason.or(Some("the intercom connector is not enabled".to_owned()));
             self.store.put_sync(sync.clone()).await?;
             return Ok(sync);
         };
+        if let Err(error) = self.check_workspace().await {
+            sync.state = SyncState::Failed;
+            sync.finished_at = Some(self.clock.now());
+            sync.error = Some(error.to_string());
+            self.store.put_sync(sync.clone()).await?;
+            return Ok(sync);
+        }
         sync.state = SyncState::Running;
         sync.started_at = sync.started_at.or_else(|| Some(self.clock.now()));
         self.begin_life(&sync).await?;

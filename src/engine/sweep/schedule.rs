@@ -43,6 +43,11 @@ impl Watch {
         }
     }
 
+    /// Says that Intercom can be read, which it could not: what is due is begun.
+    pub(in crate::engine) fn note_connection(&self) {
+        self.woken.notify_one();
+    }
+
     /// Remembers what a sweep found missing of a resource, or that nothing is.
     pub(super) fn note_end(&self, resource: Resource, progress: &Progress) {
         let mut shortfalls = self.shortfalls();
@@ -107,8 +112,9 @@ pub(in crate::engine) async fn sweeps(engine: Arc<Inner>) {
         let config = engine.config.load_full();
         let now = Instant::now();
         let mut next = now + LOOK;
-        let is_failing = config.intercom.enabled && engine.intercom_problem().is_some();
-        let may_sweep = config.intercom.enabled && config.intercom.sync_every.is_some();
+        let is_readable = engine.services.load().intercom.is_some();
+        let is_failing = is_readable && engine.intercom_problem().is_some();
+        let may_sweep = is_readable && config.intercom.sync_every.is_some();
         let is_due =
             patience.ends(is_failing, now) || may_sweep && engine.has_recovered_intake().await;
         if is_due && let Err(error) = engine.request_sweep(SyncKind::Incremental).await {
@@ -119,7 +125,7 @@ pub(in crate::engine) async fn sweeps(engine: Arc<Inner>) {
             ("full", SyncKind::Full, config.intercom.full_sync_every),
             ("incremental", SyncKind::Incremental, config.intercom.sync_every),
         ] {
-            let Some(every) = every.filter(|_| config.intercom.enabled) else {
+            let Some(every) = every.filter(|_| is_readable) else {
                 continue;
             };
             let due = last.get(name).map_or(now, |at| *at + every);

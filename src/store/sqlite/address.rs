@@ -1,22 +1,35 @@
-//! Keyed hashes of addresses: what remains of a person after his data is gone.
+//! Keyed hashes of addresses: what remains of a person after his data is gone. The key of what is
+//! sealed comes from the same secret.
 
 use std::fmt;
 
-/// The key of the hashes. Without it nobody can find out which address a hash is of.
+use super::seal::Seal;
+
+/// The key of the hashes, and of what is sealed. Without it nobody can find out which address a hash
+/// is of, or read a token.
 #[derive(Clone)]
-pub struct AddressKey([u8; 32]);
+pub struct AddressKey {
+    hashes: [u8; 32],
+    seal: Seal,
+}
 
 impl AddressKey {
     /// Derives the key from the deployment's secret key.
     pub fn derive(secret: &[u8]) -> Self {
-        Self(blake3::derive_key("tajo 2026-11 address hashes", secret))
+        let hashes = blake3::derive_key("tajo 2026-11 address hashes", secret);
+        Self { hashes, seal: Seal::derive(secret) }
     }
 
     /// Hashes an address; `field` keeps an e-mail address apart from an `EXT_ID` of the same text.
     pub(super) fn hash(&self, field: &str, address: &str) -> Vec<u8> {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        let mut hasher = blake3::Hasher::new_keyed(&self.hashes);
         hasher.update(field.as_bytes()).update(&[0]).update(address.as_bytes());
         hasher.finalize().as_bytes().to_vec()
+    }
+
+    /// What seals tokens.
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// A value that tells whether a store was made with this key.

@@ -115,6 +115,7 @@ pub(super) fn counts(
             )?,
         },
         duplicates: counter("duplicates")?,
+        foreign: counter("foreign")?,
         rederived: counter("rederived")?,
         work: work.unsigned_abs(),
         contacts: live("contact")?,

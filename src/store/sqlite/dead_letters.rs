@@ -135,7 +135,8 @@ pub(super) fn supersede(tx: &Tx<'_>, ids: &Ids, key: &WorkKey) -> Result<(), Sto
 }
 
 const COLUMNS: &str =
-    "id, task, key, kind, message, origin, response, rule_set, attempts, carried, at, request";
+    "id, task, key, kind, message, origin, response, rule_set, attempts, carried, at, request,
+     (SELECT topic FROM journal WHERE journal.id = dead_letters.journal)";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     let task: Option<String> = row.get(1)?;
@@ -143,6 +144,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     Ok(DeadLetter {
         id: row.get(0)?,
         record: task.zip(key).map(|(task, key)| format!("{task}:{key}")),
+        topic: row.get(12)?,
         kind: row.get(3)?,
         message: row.get(4)?,
         origin: row.get(5)?,

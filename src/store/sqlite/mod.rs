@@ -3,12 +3,14 @@
 mod address;
 mod books;
 mod brevo_intake;
+mod connections;
 mod dead_letters;
 mod events;
 mod mirror;
 mod reader;
 mod records;
 mod rule_sets;
+mod seal;
 mod sightings;
 mod subjects;
 mod work;
@@ -29,9 +31,10 @@ use rusqlite_migration::{M, Migrations};
 use writer::Writer;
 
 use super::{
-    Acceptance, Arrival, Channel, Claim, Content, DeadLetter, DeadLetterQuery, DueEvent, EventEnd,
-    MirrorEntry, Missing, OpenImport, OptOut, Priority, Resource, RuleSetEntry, RuleSetSummary,
-    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, WorkKey,
+    Acceptance, Arrival, Channel, Claim, Connection as Connected, Content, DeadLetter,
+    DeadLetterQuery, DueEvent, EventEnd, MirrorEntry, Missing, OpenImport, OptOut, Priority,
+    Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts, StoreError, Subject,
+    SubjectQuery, Sublists, Sync, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival};
 use crate::model::{
@@ -42,7 +45,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 7;
+const SCHEMA: i64 = 8;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -74,6 +77,16 @@ impl Ids {
 
     fn sms_hash(&self, digits: &str) -> Vec<u8> {
         self.key.hash("sms", digits)
+    }
+
+    /// Seals a secret of a workspace of Intercom's.
+    fn seal(&self, app_id: &str, secret: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.key.seal().seal(&[self.workspace(), app_id], secret)
+    }
+
+    /// Opens what was sealed for a workspace; none: it does not open with this key.
+    fn open(&self, app_id: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.key.seal().open(&[self.workspace(), app_id], sealed)
     }
 
     fn ext_id_hash(&self, ext_id: &str) -> Vec<u8> {
@@ -199,6 +212,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0005_sightings.sql")),
         M::up(include_str!("../migrations/0006_brevo_webhooks.sql")),
         M::up(include_str!("../migrations/0007_dead_letter_requests.sql")),
+        M::up(include_str!("../migrations/0008_connections.sql")),
     ])
 }
 
@@ -231,6 +245,7 @@ fn prepared(arrival: Arrival) -> PreparedArrival {
     let Arrival { notification, received, priority, content } = arrival;
     let content = match content {
         Content::Nothing => PreparedContent::Nothing,
+        Content::Foreign => PreparedContent::Foreign,
         Content::Unusable { reason } => PreparedContent::Unusable { reason },
         Content::Snapshots { primary, others, opt_outs } => PreparedContent::Snapshots {
             primary: Box::new(Prepared::from(*primary)),
@@ -725,6 +740,14 @@ impl Store for SqliteStore {
 
     async fn put_fact(&self, name: &'static str, value: String) -> Result<(), StoreError> {
         self.write(move |tx, ids| books::put_fact(tx.conn, ids, name, &value)).await
+    }
+
+    async fn put_connection(&self, connection: Connected) -> Result<(), StoreError> {
+        self.write(move |tx, ids| connections::put(tx, ids, &connection)).await
+    }
+
+    async fn connections(&self) -> Result<Vec<Connected>, StoreError> {
+        self.read(connections::all).await
     }
 
     async fn counts(&self, now: Timestamp) -> Result<StoreCounts, StoreError> {

@@ -44,6 +44,7 @@ fn shown_companies(body: &Value) -> Vec<String> {
 pub(super) enum PreparedContent {
     Snapshots { primary: Box<Prepared>, others: Vec<Prepared>, opt_outs: Vec<OptOut> },
     Nothing,
+    Foreign,
     Unusable { reason: String },
 }
 
@@ -54,7 +55,7 @@ impl PreparedContent {
             Self::Snapshots { primary, .. } => {
                 Some((&primary.snapshot.key, &primary.snapshot.liveness))
             }
-            Self::Nothing | Self::Unusable { .. } => None,
+            Self::Nothing | Self::Foreign | Self::Unusable { .. } => None,
         }
     }
 }
@@ -87,6 +88,10 @@ pub(super) fn accept(
     tx.count("accepted", 1);
     match content {
         PreparedContent::Nothing => tx.count("ignored", 1),
+        PreparedContent::Foreign => {
+            tx.count("ignored", 1);
+            tx.count("foreign", 1);
+        }
         PreparedContent::Unusable { reason } => {
             let message = reason.clone();
             let cause = Cause { kind: "unusable", message, ..Cause::default() };

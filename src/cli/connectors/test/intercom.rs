@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::{BACKOFF, Check, Trouble, in_time};
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
-use crate::config::{Config, Region};
+use crate::config::Config;
+use crate::engine::Access;
+use crate::http::TransportError;
 use crate::http::{Lane, TransportErrorKind};
-use crate::intercom::{IntercomClient, IntercomError, IntercomSettings, Me};
-use crate::model::{SystemClock, Timestamp};
-use crate::store::{Resource, Store, Sync};
+use crate::intercom::{IntercomClient, IntercomError, IntercomSettings, Me, Page};
+use crate::model::{Snapshot, SystemClock, Timestamp, email_of};
+use crate::store::Store;
 
 const CONNECTION: &str = "API connection successful";
 const CONTACTS: &str = "Contacts readable";
@@ -19,8 +21,6 @@ const WEBHOOKS: &str = "Webhooks registered";
 /// The scope for contacts and companies, as the Developer Hub names it (facts: Intercom section 2).
 pub(in crate::cli) const PEOPLE_SCOPE: &str = "Read and list users and companies";
 const CONVERSATIONS_SCOPE: &str = "Read conversations";
-/// More syncs than any store remembers usefully.
-const ALL_SYNCS: usize = 10_000;
 
 /// Checks everything in the order of the lines.
 pub(super) async fn checks(deployment: &Deployment) -> Result<Vec<Check>, Failure> {
@@ -29,8 +29,17 @@ pub(super) async fn checks(deployment: &Deployment) -> Result<Vec<Check>, Failur
         let failure = Failure::usage("`connectors.intercom.enabled` is false");
         return Err(failure.with_help("set it to true to use the connector"));
     }
-    deployment.require_secrets_of("connectors.intercom.")?;
-    let client = client(config)?;
+    let access = match deployment.intercom_access().await? {
+        Some(access) => access,
+        None => {
+            deployment.require_secrets_of("connectors.intercom.")?;
+            let mut checks = vec![Check::new(CONNECTION, Err(unconnected()))];
+            checks.extend([CONTACTS, CONVERSATIONS, COMPANIES].map(Check::not_tried));
+            checks.push(Check::new(WEBHOOKS, webhooks(deployment).await));
+            return Ok(checks);
+        }
+    };
+    let client = client(config, &access)?;
     let lane = Lane::Live;
     let me = in_time(client.me(lane), |error| trouble(&error, config, "Gather App data")).await;
     let connection = me.and_then(|me| connected(&me, config));
@@ -38,9 +47,7 @@ pub(super) async fn checks(deployment: &Deployment) -> Result<Vec<Check>, Failur
     if checks.iter().all(|check| check.ok) {
         let people = |error: IntercomError| trouble(&error, config, PEOPLE_SCOPE);
         let contacts = in_time(client.contacts_page(lane, None), people).await;
-        let contacts =
-            contacts.map(|page| page.total.map(|total| format!("{total} in the workspace")));
-        checks.push(Check::new(CONTACTS, contacts));
+        checks.push(Check::new(CONTACTS, contacts.map(|page| Some(shown(&page)))));
         let conversations = |error: IntercomError| trouble(&error, config, CONVERSATIONS_SCOPE);
         let conversations = in_time(client.conversations_readable(lane), conversations).await;
         checks.push(Check::new(CONVERSATIONS, conversations.map(|()| None)));
@@ -55,17 +62,26 @@ pub(super) async fn checks(deployment: &Deployment) -> Result<Vec<Check>, Failur
     Ok(checks)
 }
 
-pub(in crate::cli) fn client(config: &Config) -> Result<IntercomClient, Failure> {
+pub(in crate::cli) fn client(config: &Config, access: &Access) -> Result<IntercomClient, Failure> {
     let intercom = &config.intercom;
-    let token = intercom.access_token.clone().unwrap_or_default();
+    let token = access.token.clone();
     let settings = IntercomSettings {
-        api_version: intercom.api_version.clone(),
+        api_version: access.api_version.clone(),
         requests_per_window: intercom.plan.requests_per_window(),
         timeout: super::CHECK_TIMEOUT,
         backoff_base: BACKOFF,
         ..IntercomSettings::new(intercom.base_url.clone(), token)
     };
     Ok(IntercomClient::new(settings, Arc::new(SystemClock))?)
+}
+
+/// There is no token at all.
+pub(in crate::cli) fn unconnected() -> Trouble {
+    Trouble::new(
+        "there is no access token",
+        "run `tajo connectors connect intercom`, or set `INTERCOM_ACCESS_TOKEN` to the token of the \
+         Developer Hub, your app, Authentication",
+    )
 }
 
 /// A connection, unless it is to another region than the workspace's: Intercom passes such calls on
@@ -76,7 +92,7 @@ fn connected(me: &Me, config: &Config) -> Result<String, Trouble> {
     let intercom = &config.intercom;
     let is_regional =
         intercom.base_url.as_str().trim_end_matches('/') == intercom.region.base_url();
-    let ours = word(intercom.region);
+    let ours = intercom.region.as_str();
     match me.region.as_deref() {
         Some(theirs) if is_regional && !theirs.eq_ignore_ascii_case(ours) => Err(Trouble::new(
             format!(
@@ -85,14 +101,6 @@ fn connected(me: &Me, config: &Config) -> Result<String, Trouble> {
             format!("set `region: {}`", theirs.to_lowercase()),
         )),
         _ => Ok(found),
-    }
-}
-
-fn word(region: Region) -> &'static str {
-    match region {
-        Region::Us => "us",
-        Region::Eu => "eu",
-        Region::Au => "au",
     }
 }
 
@@ -106,6 +114,10 @@ pub(in crate::cli) fn trouble(error: &IntercomError, config: &Config, scope: &st
              `INTERCOM_ACCESS_TOKEN`",
         ),
         IntercomError::MissingScope => Trouble::new("the access token lacks the permission", tick),
+        IntercomError::Forbidden { code, .. } if code == "api_plan_restricted" => Trouble::new(
+            "the workspace has no subscription that includes this (`api_plan_restricted`)",
+            "see Settings, Billing in Intercom: the trial may have ended, or the plan lacks it",
+        ),
         IntercomError::Forbidden { .. } => Trouble::new(error.to_string(), tick),
         IntercomError::Invalid { code, .. } if code == "intercom_version_invalid" => Trouble::new(
             format!(
@@ -121,17 +133,13 @@ pub(in crate::cli) fn trouble(error: &IntercomError, config: &Config, scope: &st
         ),
         IntercomError::Transport(error) => {
             let host = config.intercom.base_url.host_str().unwrap_or("the host");
-            let remedy = match error.kind {
-                TransportErrorKind::Connect => format!(
-                    "see that this machine reaches {host}: name service, proxy (`HTTPS_PROXY`), \
-                     firewall, `region`"
-                ),
-                _ => "try again in a minute; if it stays so, see whether a proxy or firewall \
-                      cuts the call"
-                    .to_owned(),
-            };
-            Trouble::new(error.kind.to_string(), remedy)
+            let (reason, remedy) = transport(error, host);
+            Trouble::new(reason, remedy)
         }
+        IntercomError::Server { status: 404 } | IntercomError::Malformed { .. } => Trouble::new(
+            format!("what answers at {} is not Intercom's API", config.intercom.base_url),
+            "leave `connectors.intercom.base_url` empty and set `region`, or correct it",
+        ),
         IntercomError::Server { .. } | IntercomError::Empty => {
             Trouble::new(error.to_string(), "try again later; see https://www.intercomstatus.com")
         }
@@ -139,6 +147,45 @@ pub(in crate::cli) fn trouble(error: &IntercomError, config: &Config, scope: &st
             Trouble::new(error.to_string(), "see `connectors.intercom.base_url` and `api_version`")
         }
     }
+}
+
+/// Why no answer came, as far as that can be told apart, and what to look at.
+fn transport(error: &TransportError, host: &str) -> (String, String) {
+    if error.kind != TransportErrorKind::Connect {
+        let remedy = "try again in a minute; if it stays so, see whether a proxy or firewall cuts \
+                      the call";
+        return (error.kind.to_string(), remedy.to_owned());
+    }
+    let causes = causes(error).to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| causes.contains(word));
+    if says(&["dns", "resolve", "lookup"]) {
+        let remedy =
+            "see `connectors.intercom.base_url` and `region`, and this machine's name service";
+        (format!("the name {host} is not known"), remedy.to_owned())
+    } else if says(&["certificate", "tls", "handshake"]) {
+        let remedy = "see whether a proxy reads the traffic along, and this machine's clock";
+        (format!("{host} cannot be trusted: its certificate is refused"), remedy.to_owned())
+    } else if says(&["refused"]) {
+        let remedy = "see `connectors.intercom.base_url`: nothing listens there";
+        (format!("{host} refuses connections"), remedy.to_owned())
+    } else {
+        let remedy = format!(
+            "see that this machine reaches {host}: name service, proxy (`HTTPS_PROXY`), firewall, \
+             `region`"
+        );
+        (error.kind.to_string(), remedy)
+    }
+}
+
+/// What the library says, from the outermost cause to the innermost.
+fn causes(error: &TransportError) -> String {
+    let mut text = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(&format!("{inner}; "));
+        cause = inner.source();
+    }
+    text
 }
 
 /// Intercom tells nobody which webhooks are registered, so what arrived decides.
@@ -166,41 +213,38 @@ async fn webhooks(deployment: &Deployment) -> Result<Option<String>, Trouble> {
         return Err(Trouble::new("no notification has arrived yet: there is no store", register()));
     }
     let store = deployment.open_to_read().map_err(unread)?;
-    match arrived(&store).await.map_err(unread)? {
-        Arrived::Nothing => Err(Trouble::new("no signed notification has arrived yet", register())),
-        Arrived::Some => Ok(None),
-        Arrived::LastAt(at) => Ok(Some(format!("the last notification came at {at}"))),
+    match last_arrival(&store).await.map_err(unread)? {
+        Some(at) => Ok(Some(format!("the last signed notification came at {at}"))),
+        None => Err(Trouble::new("no signed notification has arrived yet", register())),
     }
 }
 
-/// What is known of notifications.
-enum Arrived {
-    Nothing,
-    Some,
-    LastAt(String),
+/// When the last signed notification came, pings among them.
+async fn last_arrival(store: &dyn Store) -> Result<Option<String>, Failure> {
+    let at = store.fact("last_notification").await?;
+    Ok(at.map(|at| match at.parse() {
+        Ok(seconds) => Timestamp::from_seconds(seconds).to_string(),
+        Err(_) => at,
+    }))
 }
 
-async fn arrived(store: &dyn Store) -> Result<Arrived, Failure> {
-    if let Some(at) = store.fact("last_notification").await? {
-        let shown = at.parse().map(|seconds| Timestamp::from_seconds(seconds).to_string());
-        return Ok(Arrived::LastAt(shown.unwrap_or(at)));
+/// How many contacts there are, and how many of a page Brevo could not know by an address.
+fn shown(page: &Page) -> String {
+    let total = page.total.map_or_else(|| "some".to_owned(), |total| total.to_string());
+    let seen = page.snapshots.len();
+    let has_no_address = |snapshot: &&Snapshot| email_of(&snapshot.body).is_none();
+    let without = page.snapshots.iter().filter(has_no_address).count();
+    let leads = page.snapshots.iter().filter(has_no_address).filter(|snapshot| {
+        snapshot.body.get("role").and_then(serde_json::Value::as_str) == Some("lead")
+    });
+    match without {
+        0 => format!("{total} in the workspace"),
+        _ => format!(
+            "{total} in the workspace; of the newest {seen}, {without} have no e-mail address, {} of \
+             them leads: rules reach Brevo with these only by another identifier",
+            leads.count()
+        ),
     }
-    let counts = store.counts(Timestamp::EPOCH).await?;
-    let syncs = store.syncs(ALL_SYNCS).await?;
-    let by_syncs: u64 = syncs.iter().map(read_by).sum();
-    // What syncs did not read came with notifications.
-    let is_more = counts.records.accepted > by_syncs || counts.duplicates > 0;
-    Ok(if is_more { Arrived::Some } else { Arrived::Nothing })
-}
-
-/// How many accepted inputs a sync made: tags are learnt, not accepted.
-fn read_by(sync: &Sync) -> u64 {
-    let counted = [Resource::Contacts, Resource::Companies];
-    counted
-        .iter()
-        .filter_map(|resource| sync.resources.get(resource))
-        .map(|progress| progress.rows.max(progress.seen))
-        .sum()
 }
 
 #[cfg(test)]
