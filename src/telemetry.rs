@@ -123,6 +123,14 @@ pub const REDERIVED: Metric =
 pub const WORK: Metric = gauge("tajo_work", "Keys that are due or being worked on");
 /// Dead letters.
 pub const DEAD_LETTERS: Metric = gauge("tajo_dead_letters", "Dead letters");
+/// Contacts of which something waits for approval.
+pub const HELD_CHANGES: Metric =
+    gauge("tajo_held_changes", "Contacts of which something waits for approval");
+/// Writes that wait because their contact was written to too often.
+pub const WRITES_HELD_UP: Metric = counter(
+    "tajo_writes_held_up_total",
+    "Contacts whose writes wait because they were written to too often in ten minutes",
+);
 /// 1 if a rule set is live.
 pub const RULES_LOADED: Metric = gauge("tajo_rules_loaded", "1 if a rule set is live");
 /// 1 if what is in the scripts' folder was refused.
@@ -171,13 +179,15 @@ pub const IMPORT_ROWS_REFUSED: Metric =
     counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 21] = [
+pub const METRICS: [Metric; 23] = [
     RECORDS,
     DUPLICATES,
     NOTIFICATIONS_FOREIGN,
     REDERIVED,
     WORK,
     DEAD_LETTERS,
+    HELD_CHANGES,
+    WRITES_HELD_UP,
     RULES_LOADED,
     RULES_REFUSED,
     RULES_PINNED,

@@ -11,6 +11,7 @@ mod decision_view;
 pub mod demo;
 mod deployment;
 pub mod failure;
+mod held;
 pub mod init;
 mod output;
 mod runner;
@@ -89,6 +90,12 @@ enum Command {
     /// Lists, shows, retries and drops dead letters.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Lists, shows, approves and rejects what waits for approval.
+    ///
+    /// What new rules, the configuration or a sweep would take away from more people than
+    /// `guards.max_change` is held; everything else flows.
+    #[command(subcommand)]
+    Held(held::Command),
     /// Prints a script that lets a shell complete commands.
     Completions(completions::Args),
 }
@@ -133,6 +140,7 @@ async fn dispatch(Cli { config, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Connectors(command) => connectors::run(command, &config).await,
         Command::Scripts(command) => scripts::run(command, &config).await,
         Command::DeadLetters(command) => dead_letters::run(command, &config).await,
+        Command::Held(command) => held::run(command, &config).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -68,6 +68,11 @@ struct Retried {
     retried: u64,
 }
 
+#[derive(Debug, Deserialize)]
+struct Approved {
+    approved: u64,
+}
+
 impl Runner {
     /// Finds the running engine, or takes the lock and starts one that makes no sweeps by itself.
     ///
@@ -177,6 +182,22 @@ impl Runner {
             }
         };
         Ok(retried.map_or(0, |answer| answer.retried))
+    }
+
+    /// Approves a hold; answers of how many contacts; none: nothing waits under this number.
+    pub(super) async fn approve_hold(&self, id: i64) -> Result<Option<u64>, Failure> {
+        match self {
+            Self::Own { engine, .. } => {
+                let Some(view) = engine.hold(id).await? else { return Ok(None) };
+                Ok(engine.approve_hold(id).await?.then_some(view.hold.contacts))
+            }
+            Self::Service(api) => {
+                let path = format!("/api/v1/held/{id}/approve");
+                let route = Route { path: &path, pattern: "/api/v1/held/{id}/approve" };
+                let approved: Option<Approved> = api.change(Method::POST, route, None).await?;
+                Ok(approved.map(|answer| answer.approved))
+            }
+        }
     }
 
     /// Waits until nothing is due, and shows each look at the figures; answers the last.

@@ -135,6 +135,7 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
         rederived: counts.rederived,
         work: counts.work,
         managed: counts.managed,
+        held_changes: counts.held_changes,
         dead_letters: counts.dead_letters,
         connections: Vec::new(),
         rules: RulesView {

@@ -79,6 +79,10 @@ fn the_commands_of_the_contract_are_understood() {
         "tajo dead-letters retry 1",
         "tajo dead-letters retry --all",
         "tajo dead-letters drop --all",
+        "tajo held list --json",
+        "tajo held show 1",
+        "tajo held approve 1",
+        "tajo held reject 1",
         "tajo completions zsh",
     ] {
         parse(line).map(drop).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -94,6 +98,8 @@ fn wrong_usage_ends_with_2() {
         "tajo connectors sync intercom --since yesterday",
         "tajo dead-letters retry",
         "tajo dead-letters drop 1 --all",
+        "tajo held approve",
+        "tajo held reject first",
     ] {
         assert_eq!(parse(line).map(drop).unwrap_err().exit_code(), 2, "{line}");
     }
@@ -114,6 +120,7 @@ fn the_help_lists_the_commands() {
       connectors    Checks, syncs and shows connectors
       scripts       Works on the rules
       dead-letters  Lists, shows, retries and drops dead letters
+      held          Lists, shows, approves and rejects what waits for approval
       completions   Prints a script that lets a shell complete commands
       help          Print this message or the help of the given subcommand(s)
 

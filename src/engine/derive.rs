@@ -50,6 +50,8 @@ pub(crate) struct Decided {
     email_suppressed: bool,
     sms_suppressed: bool,
     is_credited: bool,
+    /// A notification said that it is gone in Intercom.
+    is_gone: bool,
 }
 
 /// What should be true of the target.
@@ -81,6 +83,30 @@ pub(crate) struct Planned {
     pub(crate) derivation: Option<Box<Derivation>>,
     /// What was applied includes an intent of a process that died.
     is_credited: bool,
+    /// What is taken away for it is nobody's doing but Intercom's own: it never waits.
+    pub(crate) is_gone: bool,
+    /// Nobody but a rule or the configuration says that the person opted out.
+    pub(crate) ruled_out: RuledOut,
+    /// What of it is not written now.
+    pub(crate) rest: Rest,
+}
+
+/// By which channels nobody but a rule or the configuration says that a person opted out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RuledOut {
+    pub(crate) email: bool,
+    pub(crate) sms: bool,
+}
+
+/// What of a change is not written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing.
+    None,
+    /// Somebody rejected something of it.
+    Rejected,
+    /// Something of it waits to be counted, or for approval.
+    Waits,
 }
 
 /// What is done with the target.
@@ -263,6 +289,9 @@ fn decided(
         email_suppressed: subject.email_suppressed || says_email,
         sms_suppressed: subject.sms_suppressed || says_sms,
         is_credited,
+        is_gone: subject.record.as_ref().is_some_and(|record| {
+            !record.liveness.is_live() && record.version.source == Source::Notification
+        }),
     }))
 }
 
@@ -373,6 +402,7 @@ pub(crate) fn compare(
         email_suppressed,
         sms_suppressed,
         is_credited,
+        is_gone,
     } = decided;
     let (resolved, decision, action) = match wish {
         Wish::Rules(decision) => match resolve::resolve(config, account, &decision, left_out) {
@@ -403,11 +433,15 @@ pub(crate) fn compare(
     // Who opted out at his former address did so as a person, not as an address.
     let former = target.former.as_ref().map(|mirrored| &mirrored.contact);
     let was_out = |flag: fn(&BrevoContact) -> bool| former.is_some_and(flag);
+    let email_out = email_suppressed || was_out(|c| c.email_blacklisted);
+    let sms_out = sms_suppressed || was_out(|c| c.sms_blacklisted);
+    let ruled_out = RuledOut {
+        email: resolved.email_opt_out && !email_out,
+        sms: resolved.sms_opt_out && !sms_out,
+    };
     let resolved = Resolved {
-        email_opt_out: resolved.email_opt_out
-            || email_suppressed
-            || was_out(|c| c.email_blacklisted),
-        sms_opt_out: resolved.sms_opt_out || sms_suppressed || was_out(|c| c.sms_blacklisted),
+        email_opt_out: resolved.email_opt_out || email_out,
+        sms_opt_out: resolved.sms_opt_out || sms_out,
         ..resolved
     };
     let nothing = Applied::default();
@@ -428,6 +462,9 @@ pub(crate) fn compare(
         release,
         derivation,
         is_credited,
+        is_gone,
+        ruled_out,
+        rest: Rest::None,
     };
     if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
 }

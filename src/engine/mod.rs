@@ -15,6 +15,7 @@ mod derive;
 mod error;
 mod events;
 mod gate;
+mod guard;
 mod hydrate;
 mod identity;
 mod importer;
@@ -46,6 +47,7 @@ pub use connection::{
     oauth_app,
 };
 pub use error::EngineError;
+pub use guard::{HeldChangeView, HoldView};
 pub use intake::HandInError;
 pub use lock::{EngineLock, Holder, LockError};
 pub use owner_file::load_or_make as load_or_make_secret;
@@ -90,6 +92,7 @@ pub(crate) struct Inner {
     locks: locks::Locks,
     gate: gate::Gate,
     budget: Arc<budget::Budget>,
+    guard: guard::Guard,
     events: events::Sink,
     unserved: unserved::Unserved,
     live_work: Notify,
@@ -165,6 +168,7 @@ impl Engine {
             locks: locks::Locks::default(),
             gate: gate::Gate::default(),
             budget,
+            guard: guard::Guard::default(),
             events: events::Sink::default(),
             unserved: unserved::Unserved::default(),
             live_work: Notify::new(),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
 use super::writer::{self, Fate, Refusal, Writer};
-use super::{EngineError, Inner, Services, resolve};
+use super::{EngineError, Inner, Services, guard, resolve};
 use crate::brevo::{BrevoError, ErrorKind, Identifier};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::{BrevoContact, Email, RecordId, Timestamp};
@@ -81,7 +81,15 @@ impl Round<'_> {
         }
         let planned = self.refresh(planned).await?;
         let planned = self.untangle_phones(planned).await?;
+        let planned = self.guard(planned).await?;
         self.write(planned).await
+    }
+
+    /// Keeps back what would be taken away from too many people, and whoever is written to too often.
+    async fn guard(&mut self, planned: Vec<Planned>) -> Result<Vec<Planned>, EngineError> {
+        let guard::Guarded { planned, endings } = guard::guard(self.engine, planned).await?;
+        self.settle(endings).await?;
+        Ok(planned)
     }
 
     /// Blacklists a contact. It asks no rule and waits for no sweep, so that it works while the rules
@@ -129,7 +137,7 @@ impl Round<'_> {
         let now = self.engine.clock.now();
         let is_last = contacts.len() < FAN_OUT;
         let cursor = contacts.last().map(ToString::to_string);
-        store.rederive(contacts, Priority::Bulk, now).await?;
+        store.rederive(contacts, Priority::Bulk, claim.cause, now).await?;
         self.engine.bulk_work.notify_one();
         let ending = if is_last {
             Ending::Done { outcome: Outcome::Ignored, due_again: None }
@@ -474,7 +482,7 @@ impl Round<'_> {
         let due_again = planned.due_again();
         let ending = match &fate {
             Fate::Written(..) | Fate::Deleted => {
-                Ending::Done { outcome: Outcome::Applied, due_again }
+                Ending::Done { outcome: guard::outcome(planned), due_again }
             }
             Fate::Stale => self.again(&planned.claim),
             Fate::Refused(refusal) => Ending::Dead(self.cause(planned, refusal)),
@@ -581,12 +589,16 @@ impl Round<'_> {
         let tracks = endings
             .iter()
             .any(|ending| ending.derivation.as_ref().is_some_and(|d| !d.events.is_empty()));
+        let is_counted = endings.iter().any(|ending| ending.claim.cause.is_some());
         self.engine.store.settle(endings, self.engine.clock.now()).await?;
         for key in keys {
             self.open.remove(&key);
         }
         if tracks {
             self.engine.events.wake();
+        }
+        if is_counted {
+            self.engine.guard.wake();
         }
         Ok(())
     }

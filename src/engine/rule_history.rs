@@ -319,7 +319,12 @@ pub(super) async fn keep_rules(engine: Arc<Inner>) {
             }
             engine.rules.judgement_is_kept(&judgement);
         }
+        // A process that died, or rules that went back and forth, may leave a count without an end.
+        if let Err(error) = engine.feed_counts().await {
+            engine.note(&error);
+        }
         tokio::select! {
+            () = engine.guard.unfed.notified() => {}
             changed = status.changed() => if changed.is_err() { return },
             () = engine.stop.cancelled() => return,
         }
@@ -340,8 +345,7 @@ impl Inner {
         let is_new = is_live && live.as_ref() != Some(&version);
         // Derived first: a crash in between derives again, and never forgets to.
         if is_new && live.is_some() && self.config.load().scripts.on_change == OnChange::Reapply {
-            let contacts = self.store.rederive_all(self.clock.now()).await?;
-            tracing::info!(ruleset.version = version, contacts, "all contacts are derived again");
+            self.reapply(&version).await?;
         }
         self.store.put_rule_set(entry(judgement)).await?;
         if is_live {
@@ -350,6 +354,31 @@ impl Inner {
             self.bulk_work.notify_one();
         }
         Ok(())
+    }
+}
+
+impl Inner {
+    /// Derives all contacts again under new rules, and has counted what they take away.
+    async fn reapply(&self, version: &str) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let cause = self.store.begin_rules(version.to_owned(), now).await?;
+        let contacts = self.store.rederive_all(Some(cause), now).await?;
+        self.store.feed(cause).await?;
+        self.bulk_work.notify_one();
+        self.guard.wake();
+        tracing::info!(ruleset.version = version, contacts, "all contacts are derived again");
+        Ok(())
+    }
+
+    /// Derives all contacts again where new rules are counted and that was not done.
+    async fn feed_counts(&self) -> Result<(), EngineError> {
+        if !self.store.has_unfed_rules().await? {
+            return Ok(());
+        }
+        match self.rules.current() {
+            Some(rules) => self.reapply(rules.version().as_str()).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::rule_history::keep_rules;
-use super::{Engine, EngineError, Inner, budget, connection, events, pipeline, sweep};
+use super::{Engine, EngineError, Inner, budget, connection, events, guard, pipeline, sweep};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
 use crate::store::{Priority, Sync, SyncState};
@@ -65,6 +65,7 @@ impl Engine {
             tasks.spawn(events::deliver(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
+        self.tasks.spawn(guard::keep(Arc::clone(inner)));
         if schedule == Schedule::AsConfigured {
             self.tasks.spawn(connection::identify(Arc::clone(inner)));
             self.tasks.spawn(sweep::sweeps(Arc::clone(inner)));

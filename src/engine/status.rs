@@ -42,6 +42,8 @@ pub struct Status {
     pub work: u64,
     /// Brevo contacts that stand for an Intercom contact.
     pub managed: u64,
+    /// Contacts of which something waits for approval.
+    pub held_changes: u64,
     /// Dead letters.
     pub dead_letters: u64,
     /// The workspaces whose tokens are known, the one that is served first.
@@ -94,6 +96,7 @@ impl Inner {
     pub(crate) async fn status(&self) -> Result<Status, EngineError> {
         let now = self.clock.now();
         let counts = self.store.counts(now).await?;
+        self.guard.note_waiting(counts.held_changes);
         let services = self.services.load_full();
         let syncs = self.store.syncs(50).await?;
         let complete = syncs.iter().filter(|sync| {
@@ -114,6 +117,7 @@ impl Inner {
             rederived: counts.rederived,
             work: counts.work,
             managed: counts.managed,
+            held_changes: counts.held_changes,
             dead_letters: counts.dead_letters,
             connections: self.known().views(&self.config.load().intercom),
             rules: self.rules_view(),
@@ -164,6 +168,7 @@ impl Inner {
             (Some(_), None) => {}
         }
         reasons.extend(self.is_unconnected());
+        reasons.extend(self.guard.problem());
         reasons.extend(self.intercom_problem());
         reasons.extend(self.watch.problems());
         if let Some(reason) = self.refused_configuration().as_ref() {

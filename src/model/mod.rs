@@ -11,6 +11,7 @@ mod company_decision;
 mod decision;
 mod digest;
 mod emission;
+mod hold;
 mod id;
 mod part;
 mod record;
@@ -27,6 +28,7 @@ pub use decision::{
 };
 pub use digest::{Digest, canonical_json};
 pub use emission::{DoubleOptIn, Emission, Fields, ObjectKey, TrackedEvent};
+pub use hold::{Bound, Parts, Takes, Word};
 pub use id::{
     Email, InvalidId, ListId, RecordId, RecordKey, RecordKind, RuleSetVersion, WorkspaceId,
 };

@@ -75,6 +75,7 @@ fn record(status: &Status) {
     set(telemetry::EVENTS_DUE, events.due);
     set(telemetry::WORK, status.work);
     set(telemetry::DEAD_LETTERS, status.dead_letters);
+    set(telemetry::HELD_CHANGES, status.held_changes);
     set(telemetry::RULES_LOADED, status.rules.version.is_some().into());
     set(telemetry::RULES_REFUSED, status.rules.error.is_some().into());
     set(telemetry::RULES_PINNED, status.rules.pinned.is_some().into());

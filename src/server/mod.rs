@@ -14,6 +14,7 @@ mod dead_letters;
 mod error;
 mod framing;
 mod health;
+mod held;
 mod imports;
 mod metrics;
 mod oauth;

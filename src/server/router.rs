@@ -11,7 +11,7 @@ use axum::routing::{any, delete, get, post};
 
 use super::error::HttpError;
 use super::{
-    State, admin, auth, brevo_webhook, dead_letters, health, imports, metrics, oauth, rules,
+    State, admin, auth, brevo_webhook, dead_letters, health, held, imports, metrics, oauth, rules,
     webhook,
 };
 
@@ -70,6 +70,10 @@ fn operation(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/dead-letters/{id}", get(dead_letters::show))
         .route("/dead-letters/{id}", delete(dead_letters::drop_one))
         .route("/dead-letters/{id}/retry", post(dead_letters::retry_one))
+        .route("/held", get(held::list))
+        .route("/held/{id}", get(held::show))
+        .route("/held/{id}/approve", post(held::approve))
+        .route("/held/{id}/reject", post(held::reject))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(state), auth::require_token))

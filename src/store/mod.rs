@@ -10,6 +10,7 @@ mod connection;
 mod dead_letter;
 mod error;
 mod event;
+mod hold;
 mod mirror;
 mod rule_set;
 mod sqlite;
@@ -31,6 +32,7 @@ pub use event::{
     Derivation, Doubt, DueEvent, EventCounts, EventEnd, EventTarget, LIVE_SINCE, LastDerivation,
     Withheld,
 };
+pub use hold::{HeldChange, Hold, Judged, Judgement, Measure, Taking};
 pub use mirror::{MirrorEntry, MirrorWrite};
 pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
 pub use sqlite::{AddressKey, SqliteStore};
@@ -129,11 +131,55 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         &self,
         contacts: Vec<RecordId>,
         priority: Priority,
+        cause: Option<i64>,
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Makes every known live contact dirty without an input; answers how many.
-    async fn rederive_all(&self, now: Timestamp) -> Result<u64, StoreError>;
+    /// Makes every known live contact dirty without an input; answers how many. What that takes away
+    /// is counted as `cause`'s.
+    async fn rederive_all(&self, cause: Option<i64>, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Judges what is about to be taken away from contacts. What must wait is noted, before anything
+    /// is written.
+    async fn judge(
+        &self,
+        takings: Vec<Taking>,
+        measure: Measure,
+        now: Timestamp,
+    ) -> Result<Judged, StoreError>;
+
+    /// Begins to count what new rules take away, and has decided anew what waits because of older
+    /// ones; answers the cause.
+    async fn begin_rules(&self, version: String, now: Timestamp) -> Result<i64, StoreError>;
+
+    /// Says that all keys are dirty that a cause makes dirty.
+    async fn feed(&self, cause: i64) -> Result<(), StoreError>;
+
+    /// True if rules are counted without all records being made dirty.
+    async fn has_unfed_rules(&self) -> Result<bool, StoreError>;
+
+    /// Ends counts whose last key was derived; answers what waits for approval from now on.
+    async fn close_counts(&self, measure: Measure) -> Result<Vec<Hold>, StoreError>;
+
+    /// Works off what was decided of holds; answers of how many contacts, at most a page; 0: all is
+    /// done.
+    async fn work_off_holds(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Lists what waits for approval, oldest first.
+    async fn holds(&self) -> Result<Vec<Hold>, StoreError>;
+
+    /// Finds a hold in which something waits for approval.
+    async fn hold(&self, id: i64) -> Result<Option<Hold>, StoreError>;
+
+    /// Finds the first contacts of a hold.
+    async fn hold_sample(&self, id: i64, limit: usize) -> Result<Vec<HeldChange>, StoreError>;
+
+    /// Approves a hold that waits; false: there is no such.
+    async fn approve_hold(&self, id: i64) -> Result<bool, StoreError>;
+
+    /// Rejects a hold that waits, for as long as the rules `rule_set` are live; false: there is no
+    /// such.
+    async fn reject_hold(&self, id: i64, rule_set: Option<String>) -> Result<bool, StoreError>;
 
     /// When the next key is due, if any is not yet.
     async fn next_due(&self, priorities: &[Priority]) -> Result<Option<Timestamp>, StoreError>;

@@ -39,7 +39,8 @@ pub struct StoreCounts {
     pub foreign: u64,
     /// Derivations without an input of their own.
     pub rederived: u64,
-    /// Keys that are due or claimed, derivations without an input included.
+    /// Keys that are due or claimed, derivations without an input included; and what holds count or
+    /// let go.
     pub work: u64,
     /// Live contacts known.
     pub contacts: u64,
@@ -51,6 +52,8 @@ pub struct StoreCounts {
     pub custom_events: u64,
     /// Brevo contacts that stand for an Intercom contact.
     pub managed: u64,
+    /// Contacts of which something waits for approval.
+    pub held_changes: u64,
     /// Dead letters.
     pub dead_letters: u64,
     /// Events that rules tracked.

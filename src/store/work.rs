@@ -85,6 +85,8 @@ pub struct Claim {
     pub cursor: Option<String>,
     /// Which claim on the key this is: only the last one can end.
     pub token: i64,
+    /// What made it dirty, where that is counted as a whole: the number of a hold.
+    pub cause: Option<i64>,
 }
 
 /// How the claim's inputs are counted.
@@ -98,6 +100,8 @@ pub enum Outcome {
     Skipped,
     /// Nothing derives from it.
     Ignored,
+    /// What it takes away waits; the rest was written.
+    Held,
 }
 
 /// How a claim ends.

@@ -18,6 +18,7 @@ mod events;
 mod faults;
 mod fuzz;
 mod gone;
+mod guard;
 mod hostile;
 mod journey;
 mod recorded;

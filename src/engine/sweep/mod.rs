@@ -115,7 +115,7 @@ impl Inner {
     /// Derives all contacts again, those included whose events were held to be too old until now.
     async fn backfill(&self) -> Result<(), EngineError> {
         let events = self.store.forget_event_history().await?;
-        let contacts = self.store.rederive_all(self.clock.now()).await?;
+        let contacts = self.store.rederive_all(None, self.clock.now()).await?;
         tracing::info!(events, contacts, "what happened before the first sync is sent, too");
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::Ids;
 use super::writer::Tx;
+use super::{Ids, holds};
 use crate::model::Timestamp;
 use crate::store::{EventCounts, RecordCounts, StoreCounts, StoreError, Sync};
 
@@ -15,6 +15,10 @@ pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError>
              ON CONFLICT (workspace, id) DO UPDATE SET state = excluded.state, body = excluded.body",
         )?
         .execute((ids.workspace(), &sync.id, state.trim_matches('"'), serde_json::to_string(sync)?))?;
+    if sync.state.is_over() {
+        // All that it makes dirty is dirty by now.
+        holds::feed_sweep(tx, ids, &sync.id)?;
+    }
     Ok(())
 }
 
@@ -100,6 +104,7 @@ pub(super) fn counts(
             "SELECT count(*) FROM work WHERE workspace = ?1 AND (claimed = 1 OR due <= ?2)",
         )?
         .query_row((ids.workspace(), now.seconds()), |row| row.get(0))?;
+    let holds = holds::counts(conn, ids)?;
     Ok(StoreCounts {
         records: RecordCounts {
             accepted: counter("accepted")?,
@@ -108,21 +113,23 @@ pub(super) fn counts(
             superseded: counter("superseded")?,
             ignored: counter("ignored")?,
             skipped: counter("skipped")?,
-            held: 0,
+            held: holds.held,
             dead: sum("SELECT coalesce(sum(carried), 0) FROM dead_letters WHERE workspace = ?1")?,
-            pending: sum(
-                "SELECT coalesce(sum(carried + in_claim), 0) FROM work WHERE workspace = ?1",
-            )?,
+            pending: holds.pending
+                + sum(
+                    "SELECT coalesce(sum(carried + in_claim), 0) FROM work WHERE workspace = ?1",
+                )?,
         },
         duplicates: counter("duplicates")?,
         foreign: counter("foreign")?,
         rederived: counter("rederived")?,
-        work: work.unsigned_abs(),
+        work: work.unsigned_abs() + holds.work,
+        held_changes: holds.contacts,
         contacts: live("contact")?,
         companies: live("company")?,
         conversations: live("conversation")?,
         custom_events: live("event")?,
-        managed: sum("SELECT count(*) FROM mirror WHERE workspace = ?1 AND owner IS NOT NULL")?,
+        managed: holds::managed(conn, ids)?,
         dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
         events: EventCounts {
             sent: counter("events_sent")?,

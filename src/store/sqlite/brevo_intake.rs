@@ -69,7 +69,7 @@ fn dirty(
         .parse()
         .map_err(|_| StoreError::Damaged { what: "brevo_reads", reason: "id".to_owned() })?;
     let key = WorkKey { task: Task::BrevoContact, id };
-    work::dirty(tx, ids, &key, work::Dirt { priority, due: now, carried: 1, needs_read: false })
+    work::dirty(tx, ids, &key, work::Dirt::again(priority, now).carrying(1))
 }
 
 /// The address that a piece of work is about.

@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::work::{self, Because};
 use super::writer::Tx;
-use super::{Ids, events, work};
+use super::{Ids, events};
 use crate::model::Timestamp;
 use crate::store::{
     Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
@@ -207,7 +208,7 @@ pub(super) fn retry(
             reason: error.to_string(),
         })?;
         let dirt =
-            work::Dirt { priority: Priority::Live, due: now, carried: *carried, needs_read: false };
+            work::Dirt::again(Priority::Live, now).carrying(*carried).because(Because::Itself);
         work::dirty(tx, ids, &WorkKey { task, id }, dirt)?;
     }
     Ok(rows.len() as u64)

@@ -227,7 +227,7 @@ pub(super) fn derive_owner(
     let id = owner
         .parse()
         .map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })?;
-    let dirt = work::Dirt { priority: Priority::Bulk, due: now, carried: 0, needs_read: false };
+    let dirt = work::Dirt::again(Priority::Bulk, now);
     work::dirty(tx, ids, &WorkKey { task: Task::Contact, id }, dirt)
 }
 

@@ -6,6 +6,7 @@ mod brevo_intake;
 mod connections;
 mod dead_letters;
 mod events;
+mod holds;
 mod mirror;
 mod reader;
 mod records;
@@ -28,13 +29,14 @@ use reader::Readers;
 use records::{Prepared, PreparedArrival, PreparedContent};
 use rusqlite::{Connection, OpenFlags, Row};
 use rusqlite_migration::{M, Migrations};
+use work::{Because, Dirt};
 use writer::Writer;
 
 use super::{
     Acceptance, Arrival, Channel, Claim, Connection as Connected, Content, DeadLetter,
-    DeadLetterQuery, DueEvent, EventEnd, MirrorEntry, Missing, OpenImport, OptOut, Priority,
-    Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts, StoreError, Subject,
-    SubjectQuery, Sublists, Sync, WorkKey,
+    DeadLetterQuery, DueEvent, EventEnd, HeldChange, Hold, Judged, Measure, MirrorEntry, Missing,
+    OpenImport, OptOut, Priority, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store,
+    StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival};
 use crate::model::{
@@ -45,7 +47,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 8;
+const SCHEMA: i64 = 9;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -213,6 +215,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0006_brevo_webhooks.sql")),
         M::up(include_str!("../migrations/0007_dead_letter_requests.sql")),
         M::up(include_str!("../migrations/0008_connections.sql")),
+        M::up(include_str!("../migrations/0009_holds.sql")),
     ])
 }
 
@@ -260,7 +263,7 @@ fn prepared(arrival: Arrival) -> PreparedArrival {
 impl Store for SqliteStore {
     async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError> {
         let arrival = prepared(arrival);
-        self.take_in(move |tx, ids| records::accept(tx, ids, &arrival)).await
+        self.take_in(move |tx, ids| records::accept(tx, ids, &arrival, Because::Itself)).await
     }
 
     async fn accept_page(
@@ -271,8 +274,12 @@ impl Store for SqliteStore {
     ) -> Result<Sync, StoreError> {
         let page: Vec<_> = page.into_iter().map(prepared).collect();
         self.write(move |tx, ids| {
-            for arrival in &page {
-                records::accept(tx, ids, arrival)?;
+            if !page.is_empty() {
+                let now = sync.started_at.unwrap_or(sync.requested_at);
+                let because = Because::Of(holds::of_sweep(tx, ids, &sync.id, now)?);
+                for arrival in &page {
+                    records::accept(tx, ids, arrival, because)?;
+                }
             }
             let sync = sightings::count(tx, ids, sync, resource, &page)?;
             books::put(tx, ids, &sync)?;
@@ -313,7 +320,7 @@ impl Store for SqliteStore {
         let snapshots: Vec<_> = snapshots.into_iter().map(Prepared::from).collect();
         self.write(move |tx, ids| {
             for snapshot in snapshots {
-                records::accept_snapshot(tx, ids, &snapshot, Priority::Bulk, now, 0)?;
+                records::accept_snapshot(tx, ids, &snapshot, Dirt::again(Priority::Bulk, now))?;
             }
             records::enter_opt_outs(tx, ids, &opt_outs, Priority::Bulk, now)
         })
@@ -382,30 +389,93 @@ impl Store for SqliteStore {
         &self,
         contacts: Vec<RecordId>,
         priority: Priority,
+        cause: Option<i64>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(move |tx, ids| {
             for id in contacts {
                 let key = WorkKey { task: super::Task::Contact, id };
-                work::dirty(
-                    tx,
-                    ids,
-                    &key,
-                    work::Dirt { priority, due: now, carried: 0, needs_read: false },
-                )?;
+                let dirt = Dirt::again(priority, now).because(Because::of(cause));
+                work::dirty(tx, ids, &key, dirt)?;
             }
             Ok(())
         })
         .await
     }
 
-    async fn rederive_all(&self, now: Timestamp) -> Result<u64, StoreError> {
+    async fn judge(
+        &self,
+        takings: Vec<Taking>,
+        measure: Measure,
+        now: Timestamp,
+    ) -> Result<Judged, StoreError> {
+        let mut judged = Judged::default();
+        let mut rest = takings;
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(PER_TRANSACTION));
+            let (batch, measure) = (std::mem::replace(&mut rest, later), measure.clone());
+            let part =
+                self.write(move |tx, ids| holds::judge(tx, ids, &batch, &measure, now)).await?;
+            judged.judgements.extend(part.judgements);
+            judged.is_unfed |= part.is_unfed;
+        }
+        Ok(judged)
+    }
+
+    async fn begin_rules(&self, version: String, now: Timestamp) -> Result<i64, StoreError> {
+        self.write(move |tx, ids| holds::begin_rules(tx, ids, &version, now)).await
+    }
+
+    async fn feed(&self, cause: i64) -> Result<(), StoreError> {
+        self.write(move |tx, ids| holds::feed(tx, ids, cause)).await
+    }
+
+    async fn has_unfed_rules(&self) -> Result<bool, StoreError> {
+        self.read(holds::has_unfed_rules).await
+    }
+
+    async fn close_counts(&self, measure: Measure) -> Result<Vec<Hold>, StoreError> {
+        if !self.read(holds::has_counted).await? {
+            return Ok(Vec::new());
+        }
+        self.write(move |tx, ids| holds::close_counts(tx, ids, &measure)).await
+    }
+
+    async fn work_off_holds(&self, now: Timestamp) -> Result<u64, StoreError> {
+        if !self.read(holds::has_decided).await? {
+            return Ok(0);
+        }
+        self.write(move |tx, ids| holds::work_off(tx, ids, PER_TRANSACTION, now)).await
+    }
+
+    async fn holds(&self) -> Result<Vec<Hold>, StoreError> {
+        self.read(holds::list).await
+    }
+
+    async fn hold(&self, id: i64) -> Result<Option<Hold>, StoreError> {
+        self.read(move |conn, ids| holds::hold(conn, ids, id)).await
+    }
+
+    async fn hold_sample(&self, id: i64, limit: usize) -> Result<Vec<HeldChange>, StoreError> {
+        self.read(move |conn, ids| holds::sample(conn, ids, id, limit)).await
+    }
+
+    async fn approve_hold(&self, id: i64) -> Result<bool, StoreError> {
+        self.write(move |tx, ids| holds::approve(tx, ids, id)).await
+    }
+
+    async fn reject_hold(&self, id: i64, rule_set: Option<String>) -> Result<bool, StoreError> {
+        self.write(move |tx, ids| holds::reject(tx, ids, id, rule_set.as_deref())).await
+    }
+
+    async fn rederive_all(&self, cause: Option<i64>, now: Timestamp) -> Result<u64, StoreError> {
+        let because = Because::of(cause);
         let (mut total, mut after) = (0, String::new());
         loop {
             let from = std::mem::take(&mut after);
             let page = self
                 .write(move |tx, ids| {
-                    work::rederive_page(tx, ids, &from, PER_TRANSACTION as i64, now)
+                    work::rederive_page(tx, ids, &from, PER_TRANSACTION as i64, because, now)
                 })
                 .await?;
             total += page.len() as u64;
@@ -755,6 +825,7 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx, ids| holds::prune(tx, ids, before)).await?;
         let mut total = 0;
         loop {
             let removed = self

@@ -3,8 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 use serde_json::Value;
 
+use super::work::{self, Because, Dirt};
 use super::writer::Tx;
-use super::{Ids, mirror, work};
+use super::{Ids, mirror};
 use crate::model::{
     Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Source,
     Timestamp, Version, canonical_json, email_of,
@@ -72,6 +73,7 @@ pub(super) fn accept(
     tx: &Tx<'_>,
     ids: &Ids,
     arrival: &PreparedArrival,
+    because: Because,
 ) -> Result<Acceptance, StoreError> {
     let PreparedArrival { notification, content, .. } = arrival;
     let (received, priority) = (arrival.received, arrival.priority);
@@ -99,9 +101,11 @@ pub(super) fn accept(
         }
         PreparedContent::Snapshots { primary, others, opt_outs } => {
             for other in others {
-                accept_snapshot(tx, ids, other, priority, received, 0)?;
+                let dirt = Dirt::again(priority, received).because(because);
+                accept_snapshot(tx, ids, other, dirt)?;
             }
-            accept_snapshot(tx, ids, primary, priority, received, 1)?;
+            let dirt = Dirt::again(priority, received).because(because).carrying(1);
+            accept_snapshot(tx, ids, primary, dirt)?;
             enter_opt_outs(tx, ids, opt_outs, priority, received)?;
         }
     }
@@ -131,15 +135,13 @@ pub(super) fn append(
     Ok((added > 0).then(|| tx.conn.last_insert_rowid()))
 }
 
-/// Stores a snapshot if it is newer, and makes dirty what derives from it. `carried` is 1 for what an
-/// input is about, 0 for what it merely shows.
+/// Stores a snapshot if it is newer, and makes dirty what derives from it. What an input is about
+/// carries 1, what it merely shows 0.
 pub(super) fn accept_snapshot(
     tx: &Tx<'_>,
     ids: &Ids,
     incoming: &Prepared,
-    priority: Priority,
-    received: Timestamp,
-    carried: i64,
+    dirt: Dirt,
 ) -> Result<(), StoreError> {
     let key = &incoming.snapshot.key;
     let stored = standing(tx, ids, key)?;
@@ -147,16 +149,16 @@ pub(super) fn accept_snapshot(
     let incoming = whole.as_ref().unwrap_or(incoming);
     let compared = stored.as_ref().map(|stored| stored.record.compare(&incoming.snapshot));
     match compared.unwrap_or(Freshness::Newer) {
-        Freshness::Unchanged => tx.count("unchanged", carried),
-        Freshness::Older => tx.count("superseded", carried),
+        Freshness::Unchanged => tx.count("unchanged", dirt.carried),
+        Freshness::Older => tx.count("superseded", dirt.carried),
         Freshness::Newer => {
             put(tx, ids, incoming, stored.as_ref())?;
-            make_dirty(tx, ids, key, priority, received, carried, false)?;
+            make_dirty(tx, ids, key, dirt)?;
         }
         Freshness::Tie => {
             // Only a read that begins after the second can show its end.
-            let due = incoming.snapshot.version.at.plus(1).max(received);
-            make_dirty(tx, ids, key, priority, due, carried, true)?;
+            let due = incoming.snapshot.version.at.plus(1).max(dirt.due);
+            make_dirty(tx, ids, key, Dirt { due, needs_read: true, ..dirt })?;
         }
     }
     Ok(())
@@ -171,15 +173,7 @@ fn completed(tx: &Tx<'_>, ids: &Ids, incoming: &Prepared) -> Result<Option<Prepa
     Ok(stored.map(|record| Prepared::from(incoming.snapshot.clone().over(&record))))
 }
 
-fn make_dirty(
-    tx: &Tx<'_>,
-    ids: &Ids,
-    key: &RecordKey,
-    priority: Priority,
-    due: Timestamp,
-    carried: i64,
-    needs_read: bool,
-) -> Result<(), StoreError> {
+fn make_dirty(tx: &Tx<'_>, ids: &Ids, key: &RecordKey, dirt: Dirt) -> Result<(), StoreError> {
     let task = match key.kind {
         RecordKind::Contact => Task::Contact,
         RecordKind::Company => Task::Company,
@@ -189,12 +183,12 @@ fn make_dirty(
         | RecordKind::Event
         | RecordKind::BrevoContact
         | RecordKind::BrevoEvent => {
-            tx.count("ignored", carried);
+            tx.count("ignored", dirt.carried);
             return Ok(());
         }
     };
     let key = WorkKey { task, id: key.id.clone() };
-    work::dirty(tx, ids, &key, work::Dirt { priority, due, carried, needs_read })
+    work::dirty(tx, ids, &key, dirt)
 }
 
 /// What is stored of an object, without its body.
@@ -340,7 +334,7 @@ pub(super) fn opt_out_in_brevo(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let key = WorkKey { task: Task::OptOut, id: contact.clone() };
-    let dirt = work::Dirt { priority: Priority::Urgent, due: now, carried: 0, needs_read: false };
+    let dirt = Dirt::again(Priority::Urgent, now);
     work::dirty(tx, ids, &key, dirt)
 }
 

@@ -276,7 +276,7 @@ async fn run(steps: Vec<Step>) {
                 store.drop_dead_letters(DeadLetterQuery::All).await.unwrap();
             }
             Step::Rederive => {
-                store.rederive_all(NOW).await.unwrap();
+                store.rederive_all(None, NOW).await.unwrap();
             }
         }
         let r = store.counts(NOW).await.unwrap().records;

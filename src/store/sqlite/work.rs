@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, dead_letters, events, mirror};
+use super::{Ids, dead_letters, events, holds, mirror};
 use crate::model::{Change, RecordId, Timestamp};
 use crate::store::{Claim, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey};
 
@@ -14,19 +14,58 @@ pub(super) struct Dirt {
     pub(super) due: Timestamp,
     pub(super) carried: i64,
     pub(super) needs_read: bool,
+    pub(super) because: Because,
+}
+
+/// What makes a key dirty, as far as what it takes away is counted as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Because {
+    /// The hold with this number counts.
+    Of(i64),
+    /// Something new happened to the object, which is counted by itself.
+    Itself,
+    /// Nothing new: what made it dirty before still counts.
+    Same,
+}
+
+impl Because {
+    /// What a claim makes dirty counts with it.
+    pub(super) fn of(cause: Option<i64>) -> Self {
+        cause.map_or(Self::Same, Self::Of)
+    }
+}
+
+impl Dirt {
+    /// A key is to be derived again, without an input.
+    pub(super) fn again(priority: Priority, due: Timestamp) -> Self {
+        Self { priority, due, carried: 0, needs_read: false, because: Because::Same }
+    }
+
+    pub(super) fn because(self, because: Because) -> Self {
+        Self { because, ..self }
+    }
+
+    pub(super) fn carrying(self, carried: i64) -> Self {
+        Self { carried, ..self }
+    }
 }
 
 /// Makes a key dirty. An input that waited there is superseded by a new one.
 pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result<(), StoreError> {
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
     let (rank, due) = (dirt.priority.rank(), dirt.due.seconds());
+    let cause = match dirt.because {
+        Because::Of(cause) => Some(cause),
+        Because::Itself | Because::Same => None,
+    };
+    let keeps_cause = dirt.because == Because::Same;
     let added = tx
         .conn
         .prepare_cached(
-            "INSERT INTO work (workspace, task, id, lane, carried, since, due, needs_read)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING",
+            "INSERT INTO work (workspace, task, id, lane, carried, since, due, needs_read, cause)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?
-        .execute((at.0, at.1, at.2, rank, dirt.carried, due, dirt.needs_read))?;
+        .execute((at.0, at.1, at.2, rank, dirt.carried, due, dirt.needs_read, cause))?;
     if added > 0 {
         return Ok(());
     }
@@ -46,10 +85,21 @@ pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result
                  lane = min(lane, ?5), due = CASE WHEN ?7 THEN ?6 ELSE min(due, ?6) END,
                  since = CASE WHEN claimed = 0 AND due > ?6 THEN ?6 ELSE since END,
                  attempts = CASE WHEN claimed = 1 THEN attempts ELSE 0 END,
-                 failing_since = NULL, cursor = NULL, needs_read = max(needs_read, ?7)
+                 failing_since = NULL, cursor = NULL, needs_read = max(needs_read, ?7),
+                 cause = CASE WHEN ?8 THEN cause ELSE ?9 END
              WHERE workspace = ?1 AND task = ?2 AND id = ?3",
         )?
-        .execute((at.0, at.1, at.2, dirt.carried, rank, due, dirt.needs_read))?;
+        .execute((
+            at.0,
+            at.1,
+            at.2,
+            dirt.carried,
+            rank,
+            due,
+            dirt.needs_read,
+            keeps_cause,
+            cause,
+        ))?;
     Ok(())
 }
 
@@ -68,7 +118,8 @@ pub(super) fn claim(
             break;
         }
         let mut due = tx.conn.prepare_cached(
-            "SELECT task, id, seq, carried, attempts, failing_since, needs_read, suspect, cursor FROM work
+            "SELECT task, id, seq, carried, attempts, failing_since, needs_read, suspect, cursor, cause
+             FROM work
              WHERE workspace = ?1 AND claimed = 0 AND lane = ?2 AND due <= ?3
              ORDER BY due LIMIT ?4",
         )?;
@@ -87,6 +138,7 @@ pub(super) fn claim(
                     is_suspect: row.get::<_, i64>(7)? > 0,
                     priority: *priority,
                     cursor: row.get(8)?,
+                    cause: row.get(9)?,
                     token: ids.next_token(),
                 })
             })?;
@@ -175,7 +227,7 @@ pub(super) fn settle(
     }
     for contact in dirties {
         let key = WorkKey { task: Task::Contact, id: contact.clone() };
-        let dirt = Dirt { priority: claim.priority, due: now, carried: 0, needs_read: false };
+        let dirt = Dirt::again(claim.priority, now).because(Because::of(claim.cause));
         dirty(tx, ids, &key, dirt)?;
     }
     if !matches!(ending, Ending::Retry { .. }) {
@@ -193,7 +245,13 @@ pub(super) fn settle(
     let is_last = seq == claim.seq && (wrote || !stirred);
     match ending {
         Ending::Done { outcome, due_again } => {
-            count_outcome(tx, key.task, *outcome, standing.in_claim);
+            count_outcome(tx, ids, key, *outcome, standing.in_claim)?;
+            if is_last && key.task == Task::Contact {
+                let waits = *outcome == Outcome::Held;
+                let rest = if waits { holds::Rest::Waits } else { holds::Rest::Nothing };
+                let version = decision.as_ref().map(|decision| decision.rule_set.as_str());
+                holds::settle(tx, ids, &key.id, rest, version)?;
+            }
             dead_letters::supersede(tx, ids, key)?;
             match (is_last, due_again) {
                 (true, None) => remove(tx, at)?,
@@ -237,18 +295,26 @@ pub(super) fn settle(
 
 type At<'a> = (&'a str, &'a str, &'a str);
 
-fn count_outcome(tx: &Tx<'_>, task: Task, outcome: Outcome, inputs: i64) {
+fn count_outcome(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    key: &WorkKey,
+    outcome: Outcome,
+    inputs: i64,
+) -> Result<(), StoreError> {
     if inputs == 0 {
-        tx.count("rederived", i64::from(task == Task::Contact));
-        return;
+        tx.count("rederived", i64::from(key.task == Task::Contact));
+        return Ok(());
     }
     let name = match outcome {
         Outcome::Applied => "applied",
         Outcome::Unchanged => "unchanged",
         Outcome::Skipped => "skipped",
         Outcome::Ignored => "ignored",
+        Outcome::Held => return holds::carry(tx, ids, &key.id, inputs),
     };
     tx.count(name, inputs);
+    Ok(())
 }
 
 fn remove(tx: &Tx<'_>, at: At<'_>) -> Result<(), StoreError> {
@@ -263,7 +329,7 @@ fn wait(tx: &Tx<'_>, at: At<'_>, due: Timestamp) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
             "UPDATE work SET claimed = 0, in_claim = 0, carried = 0, attempts = 0, failing_since = NULL,
-                 needs_read = 0, suspect = 0, cursor = NULL, lane = ?4, due = ?5, since = ?5
+                 needs_read = 0, suspect = 0, cursor = NULL, cause = NULL, lane = ?4, due = ?5, since = ?5
              WHERE workspace = ?1 AND task = ?2 AND id = ?3",
         )?
         .execute((at.0, at.1, at.2, Priority::Bulk.rank(), due.seconds()))?;
@@ -401,6 +467,7 @@ pub(super) fn rederive_page(
     ids: &Ids,
     after: &str,
     limit: i64,
+    because: Because,
     now: Timestamp,
 ) -> Result<Vec<RecordId>, StoreError> {
     let contacts: Vec<RecordId> = tx
@@ -413,12 +480,7 @@ pub(super) fn rederive_page(
         .collect::<Result<_, _>>()?;
     for id in &contacts {
         let key = WorkKey { task: Task::Contact, id: id.clone() };
-        dirty(
-            tx,
-            ids,
-            &key,
-            Dirt { priority: Priority::Bulk, due: now, carried: 0, needs_read: false },
-        )?;
+        dirty(tx, ids, &key, Dirt::again(Priority::Bulk, now).because(because))?;
     }
     Ok(contacts)
 }
