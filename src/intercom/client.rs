@@ -1,5 +1,5 @@
-//! Sends calls to Intercom, within its rate limit, until they succeed or cannot; what can be read is
-//! in `reads.rs`.
+//! Sends calls to Intercom, within its rate limit, until they succeed or cannot. What can be read and
+//! written is in `reads.rs` and in one file for each noun.
 
 use std::fmt;
 use std::sync::Arc;
@@ -99,7 +99,8 @@ pub(super) struct Answer {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Repeat {
     Always,
-    /// Only if Intercom certainly did not see it: a second call would skip a page.
+    /// Only if Intercom certainly did not see it: a second call would skip a page, or make something
+    /// twice.
     IfNotAccepted,
 }
 
@@ -155,6 +156,72 @@ impl IntercomClient {
     ) -> Result<Answer, IntercomError> {
         let request = self.request(Method::GET, path, query, route)?;
         self.call(lane, request, Repeat::Always).await
+    }
+
+    /// A write that says what should happen, and whose answer is read: not repeated if its outcome is
+    /// unknown.
+    pub(super) async fn post(
+        &self,
+        lane: Lane,
+        path: &[&str],
+        body: &Value,
+        route: &'static str,
+    ) -> Result<Answer, IntercomError> {
+        let request = self.request(Method::POST, path, &[], route)?;
+        let request = request.body("application/json", body.to_string());
+        self.call(lane, request, Repeat::IfNotAccepted).await
+    }
+
+    /// A write that says how things should be: saying it twice is saying it once.
+    pub(super) async fn put(
+        &self,
+        lane: Lane,
+        path: &[&str],
+        body: &Value,
+        route: &'static str,
+    ) -> Result<Answer, IntercomError> {
+        let request = self.request(Method::PUT, path, &[], route)?;
+        let request = request.body("application/json", body.to_string());
+        self.call(lane, request, Repeat::Always).await
+    }
+
+    /// Removes something. One that was removed by an attempt whose answer was lost counts as removed.
+    pub(super) async fn delete(
+        &self,
+        lane: Lane,
+        path: &[&str],
+        body: Option<&Value>,
+        route: &'static str,
+    ) -> Result<(), IntercomError> {
+        match self.effect(lane, Method::DELETE, path, body, route).await {
+            Err(error) if error.outcome_unknown() => {
+                match self.effect(lane, Method::DELETE, path, body, route).await {
+                    Err(error) if error.is_not_found() => Ok(()),
+                    second => second,
+                }
+            }
+            first => first,
+        }
+    }
+
+    /// A write whose answer says nothing: it may be empty. Not repeated if its outcome is unknown.
+    pub(super) async fn effect(
+        &self,
+        lane: Lane,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+        route: &'static str,
+    ) -> Result<(), IntercomError> {
+        let mut request = self.request(method, path, &[], route)?;
+        if let Some(body) = body {
+            request = request.body("application/json", body.to_string());
+        }
+        match self.call(lane, request, Repeat::IfNotAccepted).await {
+            // Events are answered 202 and nothing more.
+            Ok(_) | Err(IntercomError::Empty) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn request(

@@ -1,11 +1,11 @@
-//! What can go wrong when Intercom is read.
+//! What can go wrong when Intercom is read or written.
 
 use std::time::Duration;
 
 use crate::http::{Retry, TransportError, TransportErrorKind};
 use crate::model::RecordId;
 
-/// Why a read of Intercom failed. Calls are already repeated where that can help.
+/// Why a call of Intercom failed. Calls are already repeated where that can help.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntercomError {
@@ -37,6 +37,14 @@ pub enum IntercomError {
     NotFound {
         /// The survivor, where Intercom names it (API 2.16 and later).
         merged_into: Option<RecordId>,
+    },
+    /// A contact with this address or `external_id` is there already.
+    #[error("intercom has {} with these details already: {id}", existing(*archived))]
+    AlreadyExists {
+        /// Its id.
+        id: RecordId,
+        /// True if it is archived, which stands in the way all the same.
+        archived: bool,
     },
     /// Intercom does not accept the request.
     #[error("intercom refuses the request ({status} `{code}`): {message}")]
@@ -124,6 +132,15 @@ impl IntercomError {
         }
     }
 
+    /// True if Intercom may have done what it was asked for.
+    pub fn outcome_unknown(&self) -> bool {
+        match self {
+            Self::Server { .. } | Self::Empty | Self::Malformed { .. } => true,
+            Self::Transport(error) => error.was_sent,
+            _ => false,
+        }
+    }
+
     /// True if Intercom certainly did nothing, so that even a call that moves a position may be
     /// made again.
     pub(super) fn was_not_accepted(&self) -> bool {
@@ -133,6 +150,10 @@ impl IntercomError {
             _ => false,
         }
     }
+}
+
+fn existing(archived: bool) -> &'static str {
+    if archived { "an archived contact" } else { "a contact" }
 }
 
 fn is_passing(error: &TransportError) -> bool {

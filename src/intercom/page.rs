@@ -87,6 +87,19 @@ pub(super) fn next_cursor(answer: &Value) -> Option<Cursor> {
     Cursor::from_text(&position)
 }
 
+/// A parameter of the address of the next page, for lists that are paged by address.
+pub(super) fn next_query(answer: &Value, name: &str) -> Option<String> {
+    match answer.get("pages")?.get("next")? {
+        Value::String(text) => query_of(text, name),
+        Value::Object(next) => match next.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The number of the page after `current`, for lists with numbered pages.
 pub(super) fn next_number(answer: &Value, current: u32) -> Option<u32> {
     let pages = answer.get("pages")?;

@@ -216,7 +216,7 @@ fn contact_page(
 }
 
 /// The rows of a list; an answer without one is not an empty list.
-fn rows<'a>(
+pub(super) fn rows<'a>(
     answer: &'a Answer,
     keys: &[&str],
     route: &'static str,
@@ -225,28 +225,31 @@ fn rows<'a>(
     list.map(Vec::as_slice).ok_or(malformed(route, "it holds no list"))
 }
 
-fn usable(rows: &[Value], snapshot: impl Fn(&Value) -> Option<Snapshot>) -> (Vec<Snapshot>, usize) {
+pub(super) fn usable(
+    rows: &[Value],
+    snapshot: impl Fn(&Value) -> Option<Snapshot>,
+) -> (Vec<Snapshot>, usize) {
     let snapshots: Vec<_> = rows.iter().filter_map(snapshot).collect();
     let unusable = rows.len() - snapshots.len();
     (snapshots, unusable)
 }
 
-fn total(answer: &Value) -> Option<u64> {
+pub(super) fn total(answer: &Value) -> Option<u64> {
     answer.get("total_count").and_then(Value::as_u64)
 }
 
-fn contact(row: &Value, answer: &Answer) -> Option<Snapshot> {
+pub(super) fn contact(row: &Value, answer: &Answer) -> Option<Snapshot> {
     let key = RecordKey::contact(normalize::id_of(row)?);
     Some(read(key, liveness(row), normalize::contact(row), answer))
 }
 
-fn company(row: &Value, answer: &Answer) -> Option<Snapshot> {
+pub(super) fn company(row: &Value, answer: &Answer) -> Option<Snapshot> {
     let key = RecordKey::company(normalize::id_of(row)?);
     let body = normalize::company(row, Completeness::Full);
     Some(read(key, Liveness::Live, body, answer))
 }
 
-fn tag(row: &Value, answer: &Answer) -> Option<Snapshot> {
+pub(super) fn tag(row: &Value, answer: &Answer) -> Option<Snapshot> {
     let key = RecordKey::tag(normalize::id_of(row)?);
     Some(read(key, Liveness::Live, normalize::tag(row), answer))
 }
@@ -263,7 +266,7 @@ fn liveness(row: &Value) -> Liveness {
     }
 }
 
-fn read(key: RecordKey, liveness: Liveness, body: Value, answer: &Answer) -> Snapshot {
+pub(super) fn read(key: RecordKey, liveness: Liveness, body: Value, answer: &Answer) -> Snapshot {
     let source = Source::Read { began: answer.began };
     Snapshot::new(key, liveness, body, source, answer.began, answer.received)
 }

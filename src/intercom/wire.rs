@@ -70,6 +70,10 @@ pub(super) fn error_of(response: &Response) -> IntercomError {
     let is_intercoms = first.is_some();
     let ErrorItem { code, message } = first.unwrap_or_default();
     let (code, message) = (code.unwrap_or_default(), redacted(&message.unwrap_or_default()));
+    if let (StatusCode::CONFLICT, Some(id)) = (status, existing_id(&message)) {
+        let archived = message.starts_with("An archived");
+        return IntercomError::AlreadyExists { id, archived };
+    }
     if code == "scroll_exists" {
         return IntercomError::ScrollBusy;
     }
@@ -93,6 +97,13 @@ pub(super) fn error_of(response: &Response) -> IntercomError {
         _ if status.is_server_error() => IntercomError::Server { status: status.as_u16() },
         _ => IntercomError::Invalid { status: status.as_u16(), code, message },
     }
+}
+
+/// The id in `A contact matching those details already exists with id=…`: no field holds it.
+fn existing_id(message: &str) -> Option<RecordId> {
+    let (_, rest) = message.split_once("id=")?;
+    let id: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+    id.parse().ok()
 }
 
 /// `Link: </contacts/{id}>; rel="canonical"` of a merged contact, since 2.16.
@@ -168,6 +179,12 @@ mod tests {
             &list("api_plan_restricted", "Active subscription needed."),
             "intercom forbids this (`api_plan_restricted`): Active subscription needed.",
         );
+        case(
+            409,
+            &list("conflict", "A contact matching those details already exists with id=665f1c0a"),
+            "intercom has a contact with these details already: 665f1c0a",
+        );
+        case(409, &list("conflict", "no"), "intercom refuses the request (409 `conflict`): no");
         case(418, "", "intercom refuses the request (418 ``): ");
     }
 
