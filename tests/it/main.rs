@@ -11,6 +11,7 @@ mod authoring;
 mod brevo_webhooks;
 mod check;
 mod completeness;
+mod connect;
 mod consent;
 mod cost;
 mod crash;

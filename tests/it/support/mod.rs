@@ -5,5 +5,5 @@ mod process;
 mod wait;
 
 pub(crate) use app::{App, AppBuilder};
-pub(crate) use process::{Deployment, Service};
+pub(crate) use process::{Deployment, Service, client};
 pub(crate) use wait::until;

@@ -37,7 +37,7 @@ impl Deployment {
         self.folder.path().join(relative)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tajo"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -129,6 +129,14 @@ impl Service {
         answer.json().await.ok()
     }
 
+    /// Asks the API to do something; the status and what it answers.
+    pub(crate) async fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}/api/v1/{path}", self.base);
+        let request = client().post(url).bearer_auth(&self.token).body(body.to_string());
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
     /// Reads a page outside of the API; none if it is not answered with success.
     pub(crate) async fn page(&self, path: &str) -> Option<String> {
         let answer = client().get(format!("{}/{path}", self.base)).send().await.ok()?;
@@ -161,11 +169,17 @@ impl Drop for Service {
     }
 }
 
-fn client() -> reqwest::Client {
+/// A client that follows no redirect.
+pub(crate) fn client() -> reqwest::Client {
     let roots = rustls::RootCertStore::empty();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls =
         rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let tls = tls.unwrap().with_root_certificates(roots).with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 }
