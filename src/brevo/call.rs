@@ -52,6 +52,8 @@ pub enum CallKind {
     SendEvents,
     /// `GET /events`.
     FindEvents,
+    /// `GET /webhooks`.
+    Webhooks,
 }
 
 impl CallKind {
@@ -77,6 +79,7 @@ impl CallKind {
             Self::RemoveFromList => "/contacts/lists/{id}/contacts/remove",
             Self::SendEvents => "/events/batch",
             Self::FindEvents => "/events",
+            Self::Webhooks => "/webhooks",
         }
     }
 
@@ -90,7 +93,8 @@ impl CallKind {
             | Self::Attributes
             | Self::Lists
             | Self::Folders
-            | Self::FindEvents => Method::GET,
+            | Self::FindEvents
+            | Self::Webhooks => Method::GET,
             Self::Update => Method::PUT,
             Self::Delete => Method::DELETE,
             Self::Upsert
@@ -117,7 +121,7 @@ impl CallKind {
             Self::File => Bucket::None,
             Self::SendEvents => Bucket::Events,
             // Only the sending of events has a bucket of its own.
-            Self::Account | Self::Process | Self::FindEvents => Bucket::Other,
+            Self::Account | Self::Process | Self::FindEvents | Self::Webhooks => Bucket::Other,
             _ => Bucket::Contacts,
         }
     }

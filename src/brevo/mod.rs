@@ -20,6 +20,7 @@ mod movers;
 mod plan;
 mod shown;
 mod webhook;
+mod webhooks;
 mod wire;
 
 pub use attributes::{Attribute, AttributeCategory, AttributeOption};
@@ -35,6 +36,7 @@ pub use lists::{ListOutcome, MAX_LIST_MEMBERS, Member};
 pub use plan::{By, ImportStep, ListCall, Plan, PlannedChange, Situation};
 pub use shown::shown_request;
 pub use webhook::{BrevoEvent, BrevoEventKind, UnusableWebhook, is_webhook_token, parse_webhook};
+pub use webhooks::{Webhook, WebhookType};
 pub use wire::{Account, ContactWrite, Folder, List, OptOut, PlanVertical};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::live;
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
 use crate::cli::output;
+use crate::config::Config;
 use crate::engine::rule_environment;
 use crate::rules::{
     Checked, Diagnostic, LiveNames, RuleEnvironment, Severity, TestReport, check_folder, run_tests,
@@ -68,9 +69,7 @@ pub(super) async fn run(args: &Args, config: &Path) -> Result<ExitCode, Failure>
     };
     let environment = rule_environment(&deployment.config);
     let dir = deployment.config.scripts.dir.clone();
-    let thread = std::thread::Builder::new().name("rules".to_owned()).stack_size(STACK_BYTES);
-    let checking = thread.spawn(move || check(&dir, &environment, names.as_ref()))?;
-    let mut report = checking.join().map_err(|_| Failure::failed("checking the rules panicked"))?;
+    let mut report = on_thread(move || check(&dir, &environment, names.as_ref()))?;
     report.ok &= trouble.is_empty();
     report.problems.splice(..0, trouble);
     if args.deny_warnings {
@@ -83,6 +82,21 @@ pub(super) async fn run(args: &Args, config: &Path) -> Result<ExitCode, Failure>
         output::print(&render(&report))?;
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks the rules of a configuration against the names of the accounts.
+pub(in crate::cli) fn check_on_thread(
+    config: &Config,
+    names: LiveNames,
+) -> Result<Checked, Failure> {
+    let (environment, dir) = (rule_environment(config), config.scripts.dir.clone());
+    on_thread(move || check_folder(&dir, &environment, Some(&names)))
+}
+
+/// Does something on a thread whose stack is deep enough.
+fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let thread = std::thread::Builder::new().name("rules".to_owned()).stack_size(STACK_BYTES);
+    thread.spawn(work)?.join().map_err(|_| Failure::failed("checking the rules panicked"))
 }
 
 impl Report {

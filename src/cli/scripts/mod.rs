@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(in crate::cli) use self::check::check_on_thread;
+pub(in crate::cli) use self::live::brevo_names;
 use super::failure::Failure;
 
 /// Deep but legal scripts need more than a usual stack (ARCHITECTURE, "The sandbox of the rules").
