@@ -156,6 +156,14 @@ pub const STORE_UP: Metric = gauge("tajo_store_up", "1 if the store could be rea
 /// Attribute values that Brevo would not have taken.
 pub const VALUES_LEFT_OUT: Metric =
     counter("tajo_values_left_out_total", "Attribute values that Brevo would not have taken");
+/// Values that Brevo had dropped when they were looked for; label `attribute`.
+pub const VALUES_DROPPED: Metric =
+    counter("tajo_values_dropped_total", "Values that Brevo had dropped when they were looked for");
+/// Values that are not written any more, since Brevo dropped them twice.
+pub const VALUES_PARKED: Metric = gauge(
+    "tajo_values_parked",
+    "Values that Brevo dropped twice and that are not written any more",
+);
 /// Identifiers that another contact of Brevo's owns.
 pub const IDENTIFIERS_LEFT_OUT: Metric =
     counter("tajo_identifiers_left_out_total", "Identifiers that another Brevo contact owns");
@@ -179,7 +187,7 @@ pub const IMPORT_ROWS_REFUSED: Metric =
     counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 23] = [
+pub const METRICS: [Metric; 25] = [
     RECORDS,
     DUPLICATES,
     NOTIFICATIONS_FOREIGN,
@@ -197,6 +205,8 @@ pub const METRICS: [Metric; 23] = [
     DEGRADED,
     STORE_UP,
     VALUES_LEFT_OUT,
+    VALUES_DROPPED,
+    VALUES_PARKED,
     IDENTIFIERS_LEFT_OUT,
     EVENTS,
     EVENTS_DUE,

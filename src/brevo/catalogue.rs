@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{AttributeName, AttributeType, AttributeValue, Timestamp};
+use crate::model::{AttributeName, AttributeType, AttributeValue, BrevoContact, Timestamp};
 
 use super::attributes::{Attribute, AttributeOption};
 
@@ -99,6 +99,25 @@ impl Catalogue {
         }
     }
 
+    /// A contact with its values in the form that the attributes take, whichever form Brevo answered
+    /// them in: a category by number or by label, a flag as text. What fits no attribute stays as it
+    /// is.
+    pub fn normalised(&self, mut contact: BrevoContact) -> BrevoContact {
+        for (name, value) in &mut contact.attributes {
+            if let Some(read) = self.read(name, value) {
+                *value = read;
+            }
+        }
+        contact
+    }
+
+    fn read(&self, name: &AttributeName, value: &AttributeValue) -> Option<AttributeValue> {
+        match self.0.get(name)?.kind? {
+            AttributeType::Boolean => flag(value).map(AttributeValue::Bool),
+            _ => self.fit(name, value).ok(),
+        }
+    }
+
     /// True where Brevo holds `theirs` after `ours` was written: both are brought into the form of
     /// the attribute first, since a category is read back by number or by label.
     pub fn is_same(
@@ -124,6 +143,22 @@ pub fn type_for_creation<'a>(
     match kinds.next() {
         Some(first) if kinds.all(|kind| kind == first) => first,
         _ => AttributeType::Text,
+    }
+}
+
+/// True or false, in any form in which it may be read back.
+fn flag(value: &AttributeValue) -> Option<bool> {
+    let text = match value {
+        AttributeValue::Bool(flag) => return Some(*flag),
+        AttributeValue::Integer(1) => return Some(true),
+        AttributeValue::Integer(0) => return Some(false),
+        AttributeValue::Text(text) => text.to_lowercase(),
+        _ => return None,
+    };
+    match text.as_str() {
+        "true" | "yes" | "1" => Some(true),
+        "false" | "no" | "0" => Some(false),
+        _ => None,
     }
 }
 

@@ -40,4 +40,6 @@ pub use webhooks::{Webhook, WebhookType};
 pub use wire::{Account, ContactWrite, Folder, List, OptOut, PlanVertical};
 
 #[cfg(test)]
+mod normal_form_tests;
+#[cfg(test)]
 mod tests;

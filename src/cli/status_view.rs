@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::failure::Failure;
-use crate::engine::{EventsView, RateLimits, RulesView, Status, sweeps_view};
+use crate::engine::{EventsView, RateLimits, RulesView, Status, VerificationView, sweeps_view};
 use crate::model::{Clock, SystemClock};
 use crate::store::{Resource, Store, Sync, SyncKind, SyncState};
 
@@ -146,6 +146,10 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
         },
         rate_limits: RateLimits { intercom: None, brevo: Vec::new() },
         events: EventsView { counts: counts.events, disabled: None },
+        values: VerificationView {
+            counts: counts.values,
+            attributes: store.parked().await?.into_iter().map(Into::into).collect(),
+        },
         degraded: Vec::new(),
     };
     Ok(serde_json::to_value(status)?)

@@ -35,6 +35,11 @@ pub(crate) enum ListProblem {
     #[error("the account has no list {0}: make it in Brevo, or name another in the rules")]
     NoSuchNumber(ListId),
     #[error(
+        "the account has no list {id}, which `lists` in the configuration calls `{name}`: make it in Brevo, \
+         or give the number of another"
+    )]
+    NoSuchConfigured { name: String, id: ListId },
+    #[error(
         "there is no list `{0}`, neither under `lists` in the configuration nor in the account: make it in Brevo, \
          or set `connectors.brevo.create_lists: true`"
     )]
@@ -90,7 +95,20 @@ impl Lists {
                 }
             }
         };
-        if self.by_id.contains_key(&id) { Ok(id) } else { Err(ListProblem::NoSuchNumber(id)) }
+        if self.has(id) {
+            return Ok(id);
+        }
+        // Scripts name configured lists by number, too.
+        let name = configured.iter().find(|(_, number)| **number == id.0).map(|(name, _)| name);
+        Err(match name {
+            Some(name) => ListProblem::NoSuchConfigured { name: name.clone(), id },
+            None => ListProblem::NoSuchNumber(id),
+        })
+    }
+
+    /// True if the account has a list of this number.
+    pub(crate) fn has(&self, id: ListId) -> bool {
+        self.by_id.contains_key(&id)
     }
 }
 
@@ -130,6 +148,17 @@ impl Account {
         let catalogue = self.attributes.try_get_with((), attributes).await.map_err(unshared)?;
         let lists = self.lists.try_get_with((), lists).await.map_err(unshared)?;
         Ok(Snapshot { catalogue, lists })
+    }
+
+    /// The account's attributes, likewise; none where the key may not see them.
+    pub(crate) async fn catalogue(&self, lane: Lane) -> Result<Arc<Catalogue>, BrevoError> {
+        let attributes = async {
+            self.brevo.attributes(lane).await.map(|all| Arc::new(Catalogue::from_iter(all)))
+        };
+        match self.attributes.try_get_with((), attributes).await.map_err(unshared) {
+            Err(error) if error.kind() == ErrorKind::Permanent => Ok(Arc::default()),
+            found => found,
+        }
     }
 
     /// Makes sure that the account has what decisions name, as far as the configuration allows, and

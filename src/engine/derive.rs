@@ -1,6 +1,7 @@
 //! From a contact to what is missing in Brevo: farewell or decision, then the difference. Pure; it
 //! runs on the script threads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::account::Snapshot as Account;
@@ -12,6 +13,7 @@ use crate::model::{
     Applied, BrevoContact, Change, Decision, Email, Liveness, Mirrored, Record, RecordId,
     RecordKey, Resolved, Source, Timestamp, Verdict, difference,
 };
+use crate::model::{AttributeName, AttributeType, AttributeValue, ListId, MissedValue, SentValue};
 use crate::rules::{ContactInput, RuleSet, ScriptError};
 use crate::store::{Cause, Claim, Derivation, Ending, MirrorWrite, Outcome, Settlement, Subject};
 
@@ -52,6 +54,8 @@ pub(crate) struct Decided {
     is_credited: bool,
     /// A notification said that it is gone in Intercom.
     is_gone: bool,
+    missed: BTreeMap<AttributeName, MissedValue>,
+    left_lists: BTreeSet<ListId>,
 }
 
 /// What should be true of the target.
@@ -89,6 +93,12 @@ pub(crate) struct Planned {
     pub(crate) ruled_out: RuledOut,
     /// What of it is not written now.
     pub(crate) rest: Rest,
+    /// The types of the attributes that are written.
+    pub(crate) kinds: BTreeMap<AttributeName, AttributeType>,
+    /// Some of its values were written before, and Brevo did not take them: it is written by itself.
+    pub(crate) is_second_try: bool,
+    /// Values that Brevo did not take and that are not wanted any more, or are there.
+    unparked: Vec<AttributeName>,
 }
 
 /// By which channels nobody but a rule or the configuration says that a person opted out.
@@ -141,6 +151,38 @@ impl Planned {
     pub(crate) fn known(&self) -> impl Iterator<Item = &BrevoContact> {
         let former = self.release.as_ref().map(|(former, _)| &former.contact);
         self.current.as_ref().map(|mirrored| &mirrored.contact).into_iter().chain(former)
+    }
+
+    /// What is forgotten of values that Brevo did not take.
+    pub(crate) fn unparked(&self) -> impl Iterator<Item = MirrorWrite> {
+        let id = self.current.as_ref().map(|mirrored| mirrored.contact.id);
+        let write = move |attribute: &AttributeName| {
+            Some(MirrorWrite::Unpark { id: id?, attribute: attribute.clone() })
+        };
+        self.unparked.iter().filter_map(write)
+    }
+
+    /// What has to be looked for in Brevo once `contact` was written, by whom Brevo's answer tells
+    /// nothing; none if it was read back already.
+    pub(crate) fn sent(&self, contact: &BrevoContact) -> Option<MirrorWrite> {
+        // What was read bears the time at which Brevo changed it; what was only sent, the time before.
+        if contact.modified_at != self.held().modified_at {
+            return None;
+        }
+        let sent = |name: &AttributeName, value: AttributeValue| {
+            let kind = self.kinds.get(name).copied();
+            (name.clone(), SentValue { value, kind })
+        };
+        // An identifier that another contact owns was left out.
+        let set = self.change.set.iter().filter(|(name, _)| contact.attributes.contains_key(*name));
+        let cleared = self.change.clear.iter();
+        let empty = || AttributeValue::Text(String::new());
+        let values: BTreeMap<_, _> = set
+            .map(|(name, value)| sent(name, value.clone()))
+            .chain(cleared.map(|name| sent(name, empty())))
+            .collect();
+        let owner = self.owner.clone();
+        (!values.is_empty()).then_some(MirrorWrite::Sent { id: contact.id, owner, values })
     }
 
     /// When to derive again because the answer of a rule flips.
@@ -292,6 +334,8 @@ fn decided(
         is_gone: subject.record.as_ref().is_some_and(|record| {
             !record.liveness.is_live() && record.version.source == Source::Notification
         }),
+        missed: subject.missed,
+        left_lists: subject.left_lists,
     }))
 }
 
@@ -403,7 +447,16 @@ pub(crate) fn compare(
         sms_suppressed,
         is_credited,
         is_gone,
+        missed,
+        left_lists,
     } = decided;
+    let target = identity::Target {
+        current: target.current.map(|mirrored| Mirrored {
+            contact: account.catalogue.normalised(mirrored.contact),
+            ..mirrored
+        }),
+        ..target
+    };
     let (resolved, decision, action) = match wish {
         Wish::Rules(decision) => match resolve::resolve(config, account, &decision, left_out) {
             Ok(resolved) => (resolved, Some(decision), Action::Write),
@@ -442,16 +495,24 @@ pub(crate) fn compare(
     let resolved = Resolved {
         email_opt_out: resolved.email_opt_out || email_out,
         sms_opt_out: resolved.sms_opt_out || sms_out,
+        left_lists,
         ..resolved
     };
     let nothing = Applied::default();
     let held = target.current.as_ref().map(|mirrored| &mirrored.contact);
     let applied = target.current.as_ref().map_or(&nothing, |mirrored| &mirrored.applied);
-    let change = difference(&resolved, held, applied);
+    let mut change = difference(&resolved, held, applied);
+    // Nobody is on a list that is gone.
+    change.remove.retain(|list| account.lists.has(*list));
+    let kind = |name: &AttributeName| account.catalogue.find(name).and_then(|found| found.kind);
+    let parking = Parking::of(&mut change, &missed, kind);
     let release = target.former.map(|former| {
-        let change = difference(&Resolved::default(), Some(&former.contact), &former.applied);
+        let mut change = difference(&Resolved::default(), Some(&former.contact), &former.applied);
+        change.remove.retain(|list| account.lists.has(*list));
         (Box::new(former), change)
     });
+    let named = change.set.keys().chain(&change.clear);
+    let kinds = named.filter_map(|name| Some((name.clone(), kind(name)?))).collect();
     let planned = Planned {
         claim,
         owner,
@@ -465,8 +526,46 @@ pub(crate) fn compare(
         is_gone,
         ruled_out,
         rest: Rest::None,
+        kinds,
+        is_second_try: parking.is_second_try,
+        unparked: parking.unparked,
     };
     if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
+}
+
+/// What becomes of values that Brevo did not take before.
+#[derive(Debug, Default)]
+struct Parking {
+    is_second_try: bool,
+    unparked: Vec<AttributeName>,
+}
+
+impl Parking {
+    /// Takes parked values out of a change: those that were written twice, and would be written to an
+    /// attribute of the same type again.
+    fn of(
+        change: &mut Change,
+        missed: &BTreeMap<AttributeName, MissedValue>,
+        kind: impl Fn(&AttributeName) -> Option<AttributeType>,
+    ) -> Self {
+        let mut parking = Self::default();
+        for (name, missed) in missed {
+            let MissedValue { sent, .. } = missed;
+            let is_wanted = match change.set.get(name) {
+                Some(value) => *value == sent.value,
+                None => sent.value.is_empty() && change.clear.contains(name),
+            };
+            if !is_wanted || kind(name) != sent.kind {
+                parking.unparked.push(name.clone());
+            } else if missed.is_parked() {
+                change.set.remove(name);
+                change.clear.remove(name);
+            } else {
+                parking.is_second_try = true;
+            }
+        }
+        parking
+    }
 }
 
 /// True if something has to be written.
@@ -484,10 +583,12 @@ pub(crate) fn has_work(planned: &Planned) -> bool {
 /// record is remembered all the same.
 pub(crate) fn unchanged(planned: Planned) -> Box<Settlement> {
     let due_again = planned.due_again();
+    let unparked: Vec<MirrorWrite> = planned.unparked().collect();
     let mut settlement =
         Settlement::new(planned.claim, Ending::Done { outcome: Outcome::Unchanged, due_again });
     settlement.decision = planned.decision;
     settlement.derivation = planned.derivation;
+    settlement.mirror.extend(unparked);
     if let Some(mirrored) = planned.current {
         match planned.action {
             Action::Release => {

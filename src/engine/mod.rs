@@ -35,6 +35,7 @@ mod status;
 mod suppression;
 mod sweep;
 mod unserved;
+mod verification;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ pub use sweep::{ResourceView, SweepView, SyncRequest, sweeps_view};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+pub use verification::{ParkedView, VerificationView};
 
 use crate::brevo::CallCounts;
 use crate::config::{Config, Direction};
@@ -115,6 +117,8 @@ pub(crate) struct Inner {
     watch: sweep::Watch,
     /// Why the last input could not be stored; none: it was.
     store_problem: Mutex<Option<String>>,
+    /// Which attributes have values that Brevo does not take.
+    parked: Mutex<Vec<verification::ParkedView>>,
     stop: CancellationToken,
 }
 
@@ -184,6 +188,7 @@ impl Engine {
             intercom_problem: Mutex::default(),
             watch: sweep::Watch::default(),
             store_problem: Mutex::default(),
+            parked: Mutex::default(),
             stop,
         };
         Ok(Self { inner: Arc::new(inner), tasks: TaskTracker::new() })

@@ -509,8 +509,10 @@ impl Round<'_> {
                         crate::model::Mirrored { contact, applied, owner: None, read_at: now };
                     settlement.mirror.push(MirrorWrite::Put(Box::new(former)));
                 }
+                let sent = planned.sent(&contact);
                 let mirrored = writer::mirrored(planned, *contact, applied, now);
                 settlement.mirror.push(MirrorWrite::Put(Box::new(mirrored)));
+                settlement.mirror.extend(planned.unparked().chain(sent));
             }
             Fate::Deleted => {
                 settlement.mirror.extend(

@@ -78,6 +78,8 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         at_address: None,
         intent: None,
         lost_with: None,
+        missed: Default::default(),
+        left_lists: Default::default(),
         email_suppressed: false,
         sms_suppressed: false,
     }

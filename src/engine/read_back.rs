@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::EngineError;
+use super::account::Account;
 use crate::brevo::{BrevoClient, ContactsPage, ContactsQuery, Identifier};
 use crate::http::Lane;
 use crate::model::{BrevoContact, Clock, Email, Timestamp};
@@ -28,6 +29,8 @@ const TOTAL: &str = "read_back_total";
 #[derive(Debug, Clone)]
 pub(crate) struct ReadBack {
     pub(crate) brevo: BrevoClient,
+    /// Its attributes, by which values are read.
+    pub(crate) account: Account,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     /// What becomes of whom a contact stood for that is gone from Brevo.
@@ -165,7 +168,7 @@ impl ReadBack {
             limit: PAGE,
             ..ContactsQuery::default()
         };
-        let page = self.brevo.contacts_page(lane, &query).await?;
+        let page = self.normalised(lane, self.brevo.contacts_page(lane, &query).await?).await?;
         if let Some(date) = page.server_date {
             self.newest.fetch_max(date.seconds(), Ordering::Relaxed);
         }
@@ -223,13 +226,13 @@ impl ReadBack {
     /// Reads a contact of which a webhook told, by the address that it had then; answers what that
     /// found. The caller sees to it that nobody writes to it meanwhile.
     pub(crate) async fn changed(&self, lane: Lane, email: &Email) -> Result<Found, EngineError> {
-        let mut contact = self.brevo.contact(lane, &Identifier::Email(email.clone())).await?;
+        let mut contact = self.ask(lane, &Identifier::Email(email.clone())).await?;
         if contact.is_none() {
             let Some(known) = self.store.mirror_at(email.clone()).await? else {
                 return Ok(Found::AsMirrored);
             };
             // It may have got another address.
-            contact = self.brevo.contact(lane, &Identifier::Id(known.id())).await?;
+            contact = self.ask(lane, &Identifier::Id(known.id())).await?;
             if contact.is_none() {
                 self.store.lose(vec![known.id()], self.after_loss, self.clock.now()).await?;
                 return Ok(Found::Changed);
@@ -247,17 +250,55 @@ impl ReadBack {
         lane: Lane,
         identifier: Identifier,
     ) -> Result<Option<BrevoContact>, EngineError> {
-        let found = self.brevo.contact(lane, &identifier).await?;
+        let found = self.ask(lane, &identifier).await?;
         if let Some(contact) = &found {
             self.store.observe_one(contact.clone(), self.clock.now()).await?;
         }
         Ok(found)
     }
 
+    /// One contact of Brevo's, with its values in the form that the attributes take.
+    async fn ask(
+        &self,
+        lane: Lane,
+        identifier: &Identifier,
+    ) -> Result<Option<BrevoContact>, EngineError> {
+        let Some(contact) = self.brevo.contact(lane, identifier).await? else {
+            return Ok(None);
+        };
+        Ok(Some(self.account.catalogue(lane).await?.normalised(contact)))
+    }
+
+    async fn normalised(
+        &self,
+        lane: Lane,
+        page: ContactsPage,
+    ) -> Result<ContactsPage, EngineError> {
+        if page.contacts.is_empty() {
+            return Ok(page);
+        }
+        let catalogue = self.account.catalogue(lane).await?;
+        let contacts = page.contacts.into_iter().map(|contact| catalogue.normalised(contact));
+        Ok(ContactsPage { contacts: contacts.collect(), ..page })
+    }
+
+    /// Reads up to twenty contacts by number that were written to, into the mirror.
+    pub(crate) async fn again(
+        &self,
+        lane: Lane,
+        ids: &[i64],
+    ) -> Result<Vec<BrevoContact>, EngineError> {
+        let began = self.clock.now();
+        let found = self.by_ids(lane, ids).await?;
+        self.store.observe(found.clone(), began).await?;
+        Ok(found)
+    }
+
     /// Reads up to twenty contacts by number; those that are gone leave the mirror.
     async fn by_ids(&self, lane: Lane, ids: &[i64]) -> Result<Vec<BrevoContact>, EngineError> {
         let query = ContactsQuery { ids, limit: PAGE, ..ContactsQuery::default() };
-        let found = self.brevo.contacts_page(lane, &query).await?.contacts;
+        let page = self.normalised(lane, self.brevo.contacts_page(lane, &query).await?).await?;
+        let found = page.contacts;
         let is_gone = |id: &&i64| !found.iter().any(|contact| contact.id == **id);
         let gone = ids.iter().filter(is_gone).copied().collect();
         self.store.lose(gone, self.after_loss, self.clock.now()).await?;

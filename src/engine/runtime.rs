@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::rule_history::keep_rules;
-use super::{Engine, EngineError, Inner, budget, connection, events, guard, pipeline, sweep};
+use super::{
+    Engine, EngineError, Inner, budget, connection, events, guard, pipeline, sweep, verification,
+};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
 use crate::store::{Priority, Sync, SyncState};
@@ -63,6 +65,7 @@ impl Engine {
                 tasks.spawn(bulk(Arc::clone(&engine.inner)));
             }
             tasks.spawn(events::deliver(Arc::clone(&engine.inner)));
+            tasks.spawn(verification::verify(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         self.tasks.spawn(guard::keep(Arc::clone(inner)));

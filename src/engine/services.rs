@@ -92,7 +92,9 @@ impl Services {
             public_url: config.server.public_url.clone(),
             stop: stop.clone(),
         };
+        let account = Account::new(brevo.clone());
         let read_back = ReadBack {
+            account: account.clone(),
             brevo: brevo.clone(),
             store: Arc::clone(store),
             clock: Arc::clone(clock),
@@ -108,7 +110,7 @@ impl Services {
                 .map(|client| Hydrator::new(client, Arc::clone(store), Arc::clone(clock))),
             intercom,
             is_identified: AtomicBool::new(false),
-            account: Account::new(brevo.clone()),
+            account,
             importer: importer(read_back.clone()),
             read_back,
             brevo,

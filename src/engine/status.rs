@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::connection::ConnectionView;
 use super::gate::Closed;
 use super::sweep::{SweepView, sweeps_view};
+use super::verification::VerificationView;
 use super::{EngineError, Inner};
 use crate::http::LimitStatus;
 use crate::rules::RuleError;
@@ -54,6 +55,8 @@ pub struct Status {
     pub rate_limits: RateLimits,
     /// Events that rules tracked.
     pub events: EventsView,
+    /// Values that were written, and whether Brevo took them.
+    pub values: VerificationView,
     /// What does not work as it should; empty if all is well.
     pub degraded: Vec<String>,
 }
@@ -129,6 +132,7 @@ impl Inner {
                 brevo: services.brevo.limit_status(),
             },
             events: EventsView { counts: counts.events, disabled: self.events.disabled() },
+            values: VerificationView { counts: counts.values, attributes: self.parked() },
             degraded: self.degraded(),
         })
     }
@@ -156,6 +160,7 @@ impl Inner {
             None => {}
         }
         reasons.extend(self.events.problem());
+        reasons.extend(self.parked_problem());
         let rules = self.rules.status();
         match (&rules.version, &rules.error) {
             (None, Some(error)) => reasons.push(format!(

@@ -73,9 +73,9 @@ impl Writer<'_> {
     /// Writes all of `planned` and tells the fate of each, by its place, as soon as it is known.
     pub(crate) async fn write(&self, planned: &[Planned], fates: Fates) {
         let (plannable, alone): (Vec<usize>, Vec<usize>) = (0..planned.len()).partition(|index| {
-            planned
-                .get(*index)
-                .is_some_and(|one| one.action == Action::Write && one.release.is_none())
+            planned.get(*index).is_some_and(|one| {
+                one.action == Action::Write && one.release.is_none() && !one.is_second_try
+            })
         });
         let plan = match self.plan(planned, &plannable).await {
             Ok(plan) => plan,

@@ -1,5 +1,6 @@
 //! Names and values of Brevo's contact attributes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -120,10 +121,8 @@ impl AttributeValue {
                     || (is_day(b) && day_part(a) == b)
             }
             (Self::List(a), Self::List(b)) => {
-                let (mut a, mut b) = (a.clone(), b.clone());
-                a.sort();
-                b.sort();
-                a == b
+                let options = |items: &[String]| items.iter().cloned().collect::<BTreeSet<_>>();
+                options(a) == options(b)
             }
             _ => match (self.number(), other.number()) {
                 (Some(a), Some(b)) => a == b,

@@ -20,6 +20,8 @@ pub struct Resolved {
     pub add: BTreeSet<ListId>,
     /// Lists that it must not be on, whoever granted them.
     pub remove: BTreeSet<ListId>,
+    /// Lists that the person left by himself, as far as Brevo's contact does not tell.
+    pub left_lists: BTreeSet<ListId>,
     /// The person takes no marketing e-mail, says anybody.
     pub email_opt_out: bool,
     /// The person takes no marketing SMS, says anybody.
@@ -134,6 +136,7 @@ pub fn difference(desired: &Resolved, current: Option<&BrevoContact>, applied: &
         let open = |list: &&ListId| {
             !now.lists.contains(list)
                 && !now.list_unsubscribed.contains(list)
+                && !desired.left_lists.contains(list)
                 && !desired.remove.contains(list)
         };
         change.add = desired.add.iter().filter(open).copied().collect();

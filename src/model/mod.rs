@@ -17,6 +17,7 @@ mod part;
 mod record;
 mod reverse_decision;
 mod rules_pin;
+mod sent_value;
 mod time;
 
 pub use attribute::{AttributeName, AttributeType, AttributeValue, InvalidAttributeName};
@@ -36,4 +37,5 @@ pub use part::{Part, list_in_words};
 pub use record::{Freshness, Liveness, Record, Snapshot, Source, Version, email_of};
 pub use reverse_decision::{ContactRole, Message, ReverseDecision, TagIntent};
 pub use rules_pin::RulesPin;
+pub use sent_value::{MissedValue, SentValue};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

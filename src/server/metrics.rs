@@ -73,6 +73,7 @@ fn record(status: &Status) {
         labelled(telemetry::EVENTS, "result", result).absolute(count);
     }
     set(telemetry::EVENTS_DUE, events.due);
+    set(telemetry::VALUES_PARKED, status.values.counts.parked);
     set(telemetry::WORK, status.work);
     set(telemetry::DEAD_LETTERS, status.dead_letters);
     set(telemetry::HELD_CHANGES, status.held_changes);

@@ -1,7 +1,8 @@
 //! What the store remembers of Brevo's side.
 
 use super::AfterLoss;
-use crate::model::{Mirrored, RecordId};
+use crate::model::{AttributeName, Mirrored, RecordId, SentValue};
+use std::collections::BTreeMap;
 
 /// What the mirror knows of an address or an owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,22 @@ pub enum MirrorWrite {
         id: i64,
         /// The Intercom contact it stood for.
         owner: RecordId,
+    },
+    /// These values were written, and nobody has read them back yet.
+    Sent {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// The Intercom contact that it stands for.
+        owner: RecordId,
+        /// The values by attribute.
+        values: BTreeMap<AttributeName, SentValue>,
+    },
+    /// A value that Brevo did not take is not wanted any more, or is there.
+    Unpark {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// The attribute.
+        attribute: AttributeName,
     },
     /// The contact is gone from Brevo, as was decided.
     Forget {

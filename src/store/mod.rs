@@ -17,6 +17,7 @@ mod sqlite;
 mod status;
 mod subject;
 mod sync;
+mod verification;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,7 @@ pub use sqlite::{AddressKey, SqliteStore};
 pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Subject, SubjectQuery, Sublists};
 pub use sync::{Missing, Progress, Resource, Sync, SyncKind, SyncState};
+pub use verification::{ParkedAttribute, Unverified, VerificationCounts, Verified};
 pub use work::{Cause, Claim, Ending, Outcome, Settlement, Task, WorkKey};
 
 use crate::model::{
@@ -241,6 +243,24 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Forgets contacts that somebody deleted in Brevo; `then` says what becomes of those for whom
     /// they stood.
     async fn lose(&self, ids: Vec<i64>, then: AfterLoss, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Finds up to `limit` contacts that were written to from `since` until `before` and were not read
+    /// since, newest first.
+    async fn unverified(
+        &self,
+        since: Timestamp,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Unverified>, StoreError>;
+
+    /// Forgets what was written before `before` and was not read since.
+    async fn forget_unverified(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Enters what reads told of values that were written.
+    async fn put_verified(&self, verified: Vec<Verified>) -> Result<(), StoreError>;
+
+    /// Finds which attributes have values that are not written any more.
+    async fn parked(&self) -> Result<Vec<ParkedAttribute>, StoreError>;
 
     /// True if somebody said that this address takes no messages by this channel.
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError>;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::EventCounts;
+use super::{EventCounts, VerificationCounts};
 
 /// Every accepted input, by what became of it. `accepted` is the sum of the others, at any moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -56,6 +56,8 @@ pub struct StoreCounts {
     pub held_changes: u64,
     /// Dead letters.
     pub dead_letters: u64,
+    /// Values that were written, and whether Brevo took them.
+    pub values: VerificationCounts,
     /// Events that rules tracked.
     pub events: EventCounts,
 }

@@ -1,11 +1,11 @@
 //! All that a derivation needs to know of one contact, loaded in one read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::MirrorEntry;
-use crate::model::{Change, Digest, Email, Record, RecordId};
+use crate::model::{AttributeName, Change, Digest, Email, ListId, MissedValue, Record, RecordId};
 
 /// The whole of sub-lists that a snapshot showed only ten of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -56,6 +56,10 @@ pub struct Subject {
     pub intent: Option<Change>,
     /// Which snapshot was derived last when somebody deleted its Brevo contact.
     pub lost_with: Option<Digest>,
+    /// Values of its Brevo contact that Brevo did not take.
+    pub missed: BTreeMap<AttributeName, MissedValue>,
+    /// Lists that the person left by himself, where Brevo has no contact that would tell.
+    pub left_lists: BTreeSet<ListId>,
     /// Somebody said that this address takes no e-mail.
     pub email_suppressed: bool,
     /// Somebody said that this person takes no SMS.

@@ -27,3 +27,4 @@ mod reload;
 mod rule_history;
 mod support;
 mod sweep;
+mod verification;

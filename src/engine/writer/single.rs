@@ -165,6 +165,13 @@ impl Writer<'_> {
                 Err(BrevoError::NotFound { message }) => {
                     return self.is_gone(&rest.change, message).await;
                 }
+                Err(error @ BrevoError::Invalid { .. }) => {
+                    let is_about_lists = error.to_string().to_lowercase().contains("list");
+                    if is_about_lists && self.lacks_lists_of(&rest.change).await? {
+                        return Err(Failed::Fate(Fate::Stale));
+                    }
+                    return Err(error.into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -271,9 +278,21 @@ impl Writer<'_> {
         {
             return Err(Failed::Fate(Fate::Stale));
         }
-        // What is known of the account's lists is not true any more.
-        self.account.forget().await;
+        if self.lacks_lists_of(change).await? {
+            return Err(Failed::Fate(Fate::Stale));
+        }
         Err(refused(message))
+    }
+
+    /// True if one of the lists that a change names is gone: derived again, the record says which, and
+    /// which line asked for it. Asks Brevo.
+    async fn lacks_lists_of(&self, change: &Change) -> Result<bool, EngineError> {
+        if change.add.is_empty() && change.remove.is_empty() {
+            return Ok(false);
+        }
+        self.account.forget().await;
+        let known = self.account.snapshot(self.lane).await?;
+        Ok(change.add.union(&change.remove).any(|list| !known.lists.has(*list)))
     }
 
     /// Deletes a contact that Intercom no longer has. That it is gone there is asked for right before.

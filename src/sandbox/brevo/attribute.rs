@@ -83,6 +83,40 @@ impl Catalogue {
         json!({"attributes": all})
     }
 
+    /// Removes an attribute, whose name is in upper case.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// Gives an attribute other options, as the API does: what is sent takes the place of all.
+    pub(super) fn update(
+        &mut self,
+        category: &str,
+        name: &str,
+        body: AttributeBody,
+    ) -> Result<(), Refusal> {
+        let name = name.trim().to_uppercase();
+        let missing = || Refusal::not_found("Attribute does not exist");
+        let definition = self.0.get_mut(&name).ok_or_else(missing)?;
+        if definition.category != category {
+            return Err(missing());
+        }
+        match (&mut definition.kind, body) {
+            (Kind::Category(items), body) => {
+                if let Kind::Category(new) = body.category()? {
+                    *items = new;
+                }
+            }
+            (Kind::MultipleChoice(options), body) => {
+                if let Kind::MultipleChoice(new) = body.multiple_choice()? {
+                    *options = new;
+                }
+            }
+            _ => return Err(Refusal::invalid("Attribute can not be updated")),
+        }
+        Ok(())
+    }
+
     /// True if there is an attribute of this name, which is in upper case.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -134,6 +168,23 @@ impl AttributeBody {
     /// A body that asks for a plain type.
     pub(super) fn of_type(kind: &str) -> Self {
         Self { kind: Some(kind.to_owned()), ..Self::default() }
+    }
+
+    /// A body that asks for a category or a multiple choice with these options.
+    pub(super) fn with_options(kind: &str, options: &[&str]) -> Self {
+        let item = |(label, value): (&&str, i64)| ItemBody {
+            value: json!(value),
+            label: (*label).to_owned(),
+        };
+        let labels = options.iter().map(|option| (*option).to_owned()).collect();
+        match kind {
+            "category" => Self {
+                kind: Some(kind.to_owned()),
+                enumeration: options.iter().zip(1..).map(item).collect(),
+                ..Self::default()
+            },
+            _ => Self { multi_category_options: labels, ..Self::of_type(kind) },
+        }
     }
 
     /// Which types a category takes: facts, Brevo section 3.

@@ -222,6 +222,39 @@ impl BrevoSandbox {
         self.shared.account().catalogue.create("normal", name, body)
     }
 
+    /// The next `times` values of an attribute are dropped without a word, whichever way they come.
+    pub fn drop_values_next(&self, name: &str, times: usize) {
+        self.shared.account().deaf.insert(name.to_uppercase(), std::cell::Cell::new(times));
+    }
+
+    /// The attribute becomes one of another plain type, as if it had been deleted and made again; its
+    /// values go.
+    pub fn retype_attribute(&self, name: &str, kind: &str) -> Result<(), Refusal> {
+        let mut account = self.shared.account();
+        let name = name.to_uppercase();
+        account.catalogue.remove(&name);
+        for contact in account.contacts.values_mut() {
+            contact.attributes.remove(&name);
+        }
+        account.catalogue.create("normal", &name, AttributeBody::of_type(kind))
+    }
+
+    /// Somebody deletes a list; its members stay.
+    pub fn delete_list(&self, list: i64) {
+        let mut account = self.shared.account();
+        account.lists.lists.remove(&list);
+        for contact in account.contacts.values_mut() {
+            contact.lists.remove(&list);
+        }
+    }
+
+    /// Makes an attribute with options: `category` or `multiple-choice`. Refused as by the API.
+    pub fn create_choice(&self, name: &str, kind: &str, options: &[&str]) -> Result<(), Refusal> {
+        let category = if kind == "category" { "category" } else { "normal" };
+        let body = AttributeBody::with_options(kind, options);
+        self.shared.account().catalogue.create(category, name, body)
+    }
+
     /// The attributes, as `GET /contacts/attributes` answers them.
     pub fn attributes(&self) -> Value {
         self.shared.account().catalogue.to_json()

@@ -80,6 +80,10 @@ fn catalogue_and_lists(
             account.catalogue.create(category, name, request.json::<AttributeBody>()?)?;
             Ok(Reply::empty(201))
         }
+        ("PUT", ["attributes", category, name]) => {
+            account.catalogue.update(category, name, request.json::<AttributeBody>()?)?;
+            Ok(Reply::no_content())
+        }
         ("GET", ["folders"]) => {
             let page = request.page(10, 50)?.of(account.lists.folders());
             Ok(Reply::ok(&json!({"folders": page, "count": account.lists.folder_count()})))

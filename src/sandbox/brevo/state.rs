@@ -1,5 +1,6 @@
 //! The account: its contacts, who is on which list, and what was done to anybody's consent.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -69,6 +70,8 @@ pub(super) struct Account {
     pub(super) events: Vec<Value>,
     pub(super) quirks: Quirks,
     pub(super) hooks: Hooks,
+    /// How many values of an attribute are still to be dropped without a word.
+    pub(super) deaf: BTreeMap<String, Cell<usize>>,
     /// The name of the key that requests are made with.
     pub(super) api_key_name: String,
     violations: Vec<String>,
@@ -94,6 +97,7 @@ impl Account {
             events: Vec::new(),
             quirks,
             hooks: Hooks::default(),
+            deaf: BTreeMap::new(),
             api_key_name: String::new(),
             violations: Vec::new(),
             unrepaired: BTreeMap::new(),
@@ -118,6 +122,15 @@ impl Account {
     #[cfg(test)]
     pub(super) fn owned_identifiers(&self) -> usize {
         self.owners.len()
+    }
+
+    /// True if a value of this attribute is to be dropped, one less from now on.
+    pub(super) fn is_deaf(&self, name: &str) -> bool {
+        let Some(left) = self.deaf.get(name).filter(|left| left.get() > 0) else {
+            return false;
+        };
+        left.set(left.get() - 1);
+        true
     }
 
     /// Seconds since 1970.

@@ -172,6 +172,9 @@ impl Account {
         origin: Origin,
         into: &mut Prepared,
     ) -> bool {
+        if self.is_deaf(name) {
+            return true;
+        }
         let new = match self.catalogue.take(name, value, origin) {
             Taken::Set(value) => Some(value),
             Taken::Clear => None,

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::writer::Tx;
 use super::{Ids, holds};
 use crate::model::Timestamp;
+use crate::store::VerificationCounts;
 use crate::store::{EventCounts, RecordCounts, StoreCounts, StoreError, Sync};
 
 pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
@@ -119,6 +120,12 @@ pub(super) fn counts(
                 + sum(
                     "SELECT coalesce(sum(carried + in_claim), 0) FROM work WHERE workspace = ?1",
                 )?,
+        },
+        values: VerificationCounts {
+            checked: counter("values_checked")?,
+            dropped: counter("values_dropped")?,
+            repaired: counter("values_repaired")?,
+            parked: sum("SELECT count(*) FROM parked WHERE workspace = ?1 AND misses >= 2")?,
         },
         duplicates: counter("duplicates")?,
         foreign: counter("foreign")?,

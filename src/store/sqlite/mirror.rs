@@ -1,12 +1,12 @@
 //! The mirror of Brevo, and the ledger that its blacklist flags enter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, records, work};
-use crate::model::{Applied, BrevoContact, Email, Mirrored, RecordId, Timestamp};
+use super::{Ids, records, verification, work};
+use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
 use crate::store::{Channel, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey};
 
 pub(super) fn apply(
@@ -27,6 +27,12 @@ pub(super) fn apply(
             Ok(())
         }
         MirrorWrite::Forget { id } => forget(tx, ids, *id),
+        MirrorWrite::Sent { id, owner, values } => {
+            verification::note_sent(tx, ids, *id, owner, values, now)
+        }
+        MirrorWrite::Unpark { id, attribute } => {
+            verification::unpark(tx, ids, *id, attribute).map(|_| ())
+        }
         MirrorWrite::Lose { id, then } => super::brevo_intake::lose(tx, ids, &[*id], *then, now),
     }
 }
@@ -100,6 +106,7 @@ fn enter_ledger(
         return Ok(());
     };
     let at = contact.modified_at.unwrap_or(now);
+    enter_left_lists(tx, ids, &ids.email_hash(email), contact, at)?;
     for (is_out, channel) in
         [(contact.email_blacklisted, Channel::Email), (contact.sms_blacklisted, Channel::Sms)]
     {
@@ -108,6 +115,44 @@ fn enter_ledger(
         }
     }
     Ok(())
+}
+
+/// Which lists somebody left by himself: if Brevo's contact goes, only this remembers it.
+fn enter_left_lists(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    address: &[u8],
+    contact: &BrevoContact,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    for list in &contact.list_unsubscribed {
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO suppression (workspace, address, channel, at, source)
+                 VALUES (?1, ?2, ?3, ?4, 'brevo') ON CONFLICT DO NOTHING",
+            )?
+            .execute((ids.workspace(), address, format!("list:{list}"), at.seconds()))?;
+    }
+    Ok(())
+}
+
+/// The lists that whoever has this address left by himself.
+pub(super) fn left_lists(
+    conn: &Connection,
+    ids: &Ids,
+    email: &Email,
+) -> Result<BTreeSet<ListId>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT channel FROM suppression
+         WHERE workspace = ?1 AND address = ?2 AND channel > 'list:' AND channel < 'list;'",
+    )?;
+    let rows = statement
+        .query_map((ids.workspace(), ids.email_hash(email)), |row| row.get::<_, String>(0))?;
+    let mut left = BTreeSet::new();
+    for row in rows {
+        left.extend(row?.strip_prefix("list:").and_then(|id| id.parse().ok()).map(ListId));
+    }
+    Ok(left)
 }
 
 /// A contact that Brevo would mail to though its address opted out: one that was made there since, or

@@ -14,6 +14,7 @@ mod rule_sets;
 mod seal;
 mod sightings;
 mod subjects;
+mod verification;
 mod work;
 mod writer;
 
@@ -38,7 +39,7 @@ use super::{
     OpenImport, OptOut, Priority, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store,
     StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, WorkKey,
 };
-use super::{AfterLoss, BrevoAcceptance, BrevoArrival};
+use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
     BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
     Snapshot, Timestamp, WorkspaceId,
@@ -47,7 +48,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 9;
+const SCHEMA: i64 = 10;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -216,6 +217,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0007_dead_letter_requests.sql")),
         M::up(include_str!("../migrations/0008_connections.sql")),
         M::up(include_str!("../migrations/0009_holds.sql")),
+        M::up(include_str!("../migrations/0010_parked_values.sql")),
     ])
 }
 
@@ -627,6 +629,33 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(move |tx, ids| brevo_intake::lose(tx, ids, &lost, then, now)).await
+    }
+
+    async fn unverified(
+        &self,
+        since: Timestamp,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Unverified>, StoreError> {
+        self.read(move |conn, ids| verification::unverified(conn, ids, since, before, limit)).await
+    }
+
+    async fn forget_unverified(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx, ids| {
+            Ok(verification::forget_before(tx, ids, before, PER_TRANSACTION)? as u64)
+        })
+        .await
+    }
+
+    async fn put_verified(&self, verified: Vec<Verified>) -> Result<(), StoreError> {
+        self.write(move |tx, ids| {
+            verified.iter().try_for_each(|one| verification::judge(tx, ids, one))
+        })
+        .await
+    }
+
+    async fn parked(&self) -> Result<Vec<ParkedAttribute>, StoreError> {
+        self.read(verification::parked).await
     }
 
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
-use super::{Ids, brevo_intake, mirror, records, work};
+use super::{Ids, brevo_intake, mirror, records, verification, work};
 use crate::model::{Record, RecordId, RecordKey};
 use crate::store::{Channel, StoreError, Subject, SubjectQuery, Sublists};
 
@@ -29,6 +29,8 @@ pub(super) fn load(
         at_address: None,
         intent: None,
         lost_with: None,
+        missed: Default::default(),
+        left_lists: Default::default(),
         email_suppressed: false,
         sms_suppressed: false,
     };
@@ -62,6 +64,14 @@ pub(super) fn load(
         let owned = subject.owned.as_ref().map(crate::store::MirrorEntry::id);
         subject.at_address =
             mirror::at_address(conn, ids, &email)?.filter(|entry| Some(entry.id()) != owned);
+    }
+    match subject.owned.as_ref().or(subject.at_address.as_ref()) {
+        Some(entry) => subject.missed = verification::missed(conn, ids, entry.id())?,
+        None => {
+            if let Some(email) = &subject.address {
+                subject.left_lists = mirror::left_lists(conn, ids, email)?;
+            }
+        }
     }
     // The rules may have chosen another address: what the person said of his own counts as well.
     for email in subject.address.iter().chain(&record.email()) {
