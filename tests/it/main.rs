@@ -28,3 +28,5 @@ mod rule_history;
 mod support;
 mod sweep;
 mod verification;
+mod world;
+mod writer;
