@@ -2,7 +2,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::brevo::MAX_LIST_MEMBERS;
+use crate::brevo::{Explained, MAX_LIST_MEMBERS};
 use crate::model::{AttributeName, AttributeValue, BrevoContact, Identity};
 
 const SYNC_LIST: ListId = ListId(99);
@@ -307,6 +307,12 @@ proptest! {
         prop_assert_eq!(plan.steps_of_changes().len(), changed);
         prop_assert_eq!(plan.naive_calls(), changed);
         prop_assert!(plan.calls() <= plan.naive_calls());
+        let explained = Explained::new(&plan, &situation(import_seconds), 0);
+        prop_assert!(explained.seconds <= explained.naive_seconds);
+        prop_assert_eq!(explained.calls, plan.calls());
+        prop_assert_eq!(explained.changes, changed);
+        let listed: usize = explained.lists.iter().map(|list| list.calls).sum();
+        prop_assert_eq!(explained.singles + explained.imports.len() + listed, plan.calls());
     }
 
     #[test]

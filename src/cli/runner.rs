@@ -14,7 +14,7 @@ use super::api::{Api, Route};
 use super::deployment::{Deployment, Running};
 use super::failure::Failure;
 use super::status_view::{self, StatusView};
-use crate::engine::{Engine, EngineLock, Schedule, SyncRequest};
+use crate::engine::{Engine, EngineLock, PlanView, Schedule, SyncRequest};
 use crate::model::{Clock, SystemClock};
 use crate::store::{DeadLetterQuery, SqliteStore, Store, SyncState};
 
@@ -127,6 +127,14 @@ impl Runner {
                     .map(|queued| queued.id)
                     .ok_or_else(|| Failure::failed("the running engine knows no syncs"))
             }
+        }
+    }
+
+    /// How the newest bulk changes were written to Brevo, oldest first.
+    pub(super) async fn plans(&self) -> Result<Vec<PlanView>, Failure> {
+        match self {
+            Self::Own { engine, .. } => Ok(engine.plans()),
+            Self::Service(api) => api.get("/api/v1/plans").await,
         }
     }
 

@@ -179,6 +179,10 @@ fn the_help_of_a_sync_says_what_it_does() {
           --backfill-events
               Sends what happened before the first sync as events, too
 
+          --explain-plan
+              Prints how Brevo was written: imports, list calls, single calls, and what one call for
+              each contact would have been
+
           --json
               Prints the result as JSON
 

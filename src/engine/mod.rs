@@ -24,6 +24,7 @@ mod lock;
 mod locks;
 mod owner_file;
 mod pipeline;
+mod plans;
 mod preview;
 mod read_back;
 mod resolve;
@@ -52,6 +53,7 @@ pub use guard::{HeldChangeView, HoldView};
 pub use intake::HandInError;
 pub use lock::{EngineLock, Holder, LockError};
 pub use owner_file::load_or_make as load_or_make_secret;
+pub use plans::PlanView;
 pub(crate) use preview::{existing_of, preview, subject_of};
 pub use rule_history::{
     RollbackError, RolledBack, VersionError, VersionView, find_version, roll_back_in, rule_history,
@@ -95,6 +97,7 @@ pub(crate) struct Inner {
     gate: gate::Gate,
     budget: Arc<budget::Budget>,
     guard: guard::Guard,
+    plans: plans::Plans,
     events: events::Sink,
     unserved: unserved::Unserved,
     live_work: Notify,
@@ -173,6 +176,7 @@ impl Engine {
             gate: gate::Gate::default(),
             budget,
             guard: guard::Guard::default(),
+            plans: plans::Plans::default(),
             events: events::Sink::default(),
             unserved: unserved::Unserved::default(),
             live_work: Notify::new(),
@@ -273,6 +277,11 @@ impl Engine {
     /// What does not work as it should, a sentence each.
     pub fn degraded(&self) -> Vec<String> {
         self.inner.degraded()
+    }
+
+    /// How the newest bulk changes were written to Brevo, oldest first.
+    pub fn plans(&self) -> Vec<PlanView> {
+        self.inner.plans.all()
     }
 
     /// Takes a call by which Brevo says that an import has ended; false if nobody knows its name.

@@ -633,6 +633,7 @@ fn writer<'a>(engine: &'a Inner, services: &'a Services, lane: Lane) -> Writer<'
         account: &services.account,
         importer: &services.importer,
         gate: &engine.gate,
+        plans: &engine.plans,
         sync_list: &services.sync_list,
         lane,
         contacts_per_second: services.contacts_per_second(lane),

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use super::derive::{Action, Planned};
 use super::gate::Gate;
 use super::importer::Importer;
+use super::plans::Plans;
 use super::{EngineError, account};
-use crate::brevo::{BrevoClient, BrevoError, ErrorKind, Plan, PlannedChange, Situation};
+use crate::brevo::{BrevoClient, BrevoError, ErrorKind, Explained, Plan, PlannedChange, Situation};
 use crate::http::Lane;
 use crate::intercom::IntercomClient;
 use crate::model::{
@@ -63,6 +64,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) account: &'a account::Account,
     pub(crate) importer: &'a Importer,
     pub(crate) gate: &'a Gate,
+    pub(crate) plans: &'a Plans,
     pub(crate) sync_list: &'a str,
     pub(crate) lane: Lane,
     /// Calls to `/contacts` that this lane may make in a second.
@@ -88,14 +90,7 @@ impl Writer<'_> {
                 return;
             }
         };
-        tracing::debug!(
-            lane = ?self.lane,
-            changes = planned.len(),
-            plan.singles = plan.singles.len(),
-            plan.imports = plan.imports.len(),
-            plan.list_calls = plan.adds.len() + plan.removes.len(),
-            "changes are written"
-        );
+        self.explain(&plan, alone.len());
         let place = |index: &usize| plannable.get(*index).copied();
         let singles: Vec<usize> = plan.singles.iter().filter_map(place).chain(alone).collect();
         // While an import is waited for, single calls are made.
@@ -105,6 +100,33 @@ impl Writer<'_> {
         );
         // What was not taken by company is tried alone, which tells why.
         self.write_rests(planned, again, &fates).await;
+    }
+
+    fn situation(&self, sync_list: ListId) -> Situation {
+        Situation {
+            contacts_per_second: self.contacts_per_second,
+            import_seconds: IMPORT_SECONDS,
+            sync_list,
+        }
+    }
+
+    /// Says how changes are going to be written.
+    fn explain(&self, plan: &Plan, alone: usize) {
+        let explained = Explained::new(plan, &self.situation(ListId(0)), alone);
+        tracing::debug!(
+            lane = ?self.lane,
+            changes = explained.changes,
+            plan.calls = explained.calls,
+            plan.singles = explained.singles,
+            plan.imports = explained.imports.len(),
+            plan.list_calls = plan.adds.len() + plan.removes.len(),
+            plan.seconds = explained.seconds,
+            plan.naive_calls = explained.naive_calls,
+            "changes are written"
+        );
+        if self.lane == Lane::Bulk && explained.changes > 0 {
+            self.plans.note(self.importer.read_back.clock.now(), explained);
+        }
     }
 
     async fn plan(&self, planned: &[Planned], plannable: &[usize]) -> Result<Plan, BrevoError> {
@@ -120,11 +142,7 @@ impl Writer<'_> {
                     || one.held().sms_blacklisted,
             })
             .collect();
-        let situation = |sync_list| Situation {
-            contacts_per_second: self.contacts_per_second,
-            import_seconds: IMPORT_SECONDS,
-            sync_list,
-        };
+        let situation = |sync_list| self.situation(sync_list);
         let draft = Plan::new(&changes, &situation(ListId(0)));
         if draft.imports.iter().any(|import| import.lists.contains(&ListId(0))) {
             return match self.account.sync_list(self.lane, self.sync_list).await {

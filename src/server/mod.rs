@@ -18,6 +18,7 @@ mod held;
 mod imports;
 mod metrics;
 mod oauth;
+mod plans;
 mod router;
 mod rules;
 mod webhook;

@@ -11,8 +11,8 @@ use axum::routing::{any, delete, get, post};
 
 use super::error::HttpError;
 use super::{
-    State, admin, auth, brevo_webhook, dead_letters, health, held, imports, metrics, oauth, rules,
-    webhook,
+    State, admin, auth, brevo_webhook, dead_letters, health, held, imports, metrics, oauth, plans,
+    rules, webhook,
 };
 
 /// What the outside world may reach.
@@ -62,6 +62,7 @@ fn operation(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/connectors/intercom/syncs/{id}", get(admin::sync))
         .route("/connectors/intercom/status", get(admin::status))
         .route("/connectors/intercom/webhook", post(admin::hand_in))
+        .route("/plans", get(plans::list))
         .route("/rules", get(rules::rules))
         .route("/rules/history", get(rules::history))
         .route("/rules/rollback", post(rules::roll_back))

@@ -2,12 +2,12 @@
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tajo::sandbox::Seed;
 use tajo::sandbox::brevo::Limits;
+use tajo::sandbox::{SandboxOptions, Seed};
 use tajo::server::Server;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{App, until};
+use crate::support::{App, Deployment, until};
 
 fn asked_for(app: &App, method: &str, start: &str) -> usize {
     app.sandbox.brevo.log().count(|call| call.is(method, start))
@@ -194,6 +194,30 @@ async fn what_succeeded_is_not_made_again_when_the_rest_fails() {
     assert_eq!(app.sandbox.brevo.list_members(101).len(), 0);
     let removals = asked_for(&app, "POST", "/v3/contacts/lists/101/contacts/remove");
     assert_eq!(removals, 2, "300 contacts are two calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_explains_how_brevo_was_written() {
+    let mut options = SandboxOptions { seed: Some(Seed::new(900)), ..SandboxOptions::default() };
+    options.brevo.limits = Limits::off();
+    options.intercom.rate_limit = None;
+    let deployment = Deployment::start(options, "").await;
+    for (number, name) in [(35, "All users"), (36, "Active conversations"), (37, "Leads")] {
+        deployment.sandbox.brevo.create_list_with_id(number, name);
+    }
+    let run = |arguments: &[&str]| {
+        let output = deployment.run(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&["connectors", "sync", "intercom", "--type", "full", "--explain-plan"]);
+    for part in ["plan 1, made at ", "  import    ", "  one call for each: ", "sync complete in "] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    let again =
+        run(&["connectors", "sync", "intercom", "--type", "full", "--explain-plan", "--json"]);
+    let summary: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(summary["plans"], json!([]), "nothing is left to write");
 }
 
 #[tokio::test(flavor = "multi_thread")]

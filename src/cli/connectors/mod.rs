@@ -1,6 +1,7 @@
 //! `tajo connectors`: connect it, is it connected, read it now, how does it stand.
 
 mod connect;
+mod plans;
 mod progress;
 mod status;
 mod sync;

@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Source;
+use super::plans;
 use super::progress::Progress;
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::runner::{History, Runner, SyncView, look_again};
 use crate::cli::status_view::StatusView;
-use crate::engine::SyncRequest;
+use crate::engine::{PlanView, SyncRequest};
 use crate::model::{Clock, SystemClock, Timestamp};
 use crate::store::{Resource, SyncKind, SyncState};
 
@@ -56,6 +57,10 @@ pub(in crate::cli) struct Args {
     /// Sends what happened before the first sync as events, too.
     #[arg(long)]
     backfill_events: bool,
+    /// Prints how Brevo was written: imports, list calls, single calls, and what one call for each
+    /// contact would have been.
+    #[arg(long)]
+    explain_plan: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
@@ -119,6 +124,9 @@ struct Summary {
     /// Calls that were made to Brevo meanwhile; null if the engine does not tell.
     brevo_calls: Option<u64>,
     seconds: f64,
+    /// How Brevo was written in bulk; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plans: Option<Vec<PlanView>>,
 }
 
 /// Runs the command.
@@ -140,7 +148,13 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
     let history = if args.backfill_events { History::Sent } else { History::Known };
     let runner = Runner::start(config).await?;
     let result = tokio::select! {
-        result = follow(&runner, request, history) => result,
+        result = async {
+            if args.explain_plan {
+                explained(&runner, request, history).await
+            } else {
+                follow(&runner, request, history).await
+            }
+        } => result,
         _ = tokio::signal::ctrl_c() => Err(interrupted(&runner)),
     };
     runner.stop().await;
@@ -148,6 +162,9 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
     if args.json {
         output::print_json(&summary)?;
     } else {
+        if let Some(plans) = &summary.plans {
+            output::print(&plans::render(plans))?;
+        }
         output::print(&render(&summary))?;
     }
     let is_well = summary.state == SyncState::Done && summary.dead_letters == 0;
@@ -183,6 +200,17 @@ fn interrupted(runner: &Runner) -> Failure {
         }
     };
     Failure::failed("the sync was interrupted").with_help(help)
+}
+
+/// Runs a sync to its end, and says how Brevo was written.
+async fn explained(
+    runner: &Runner,
+    request: SyncRequest,
+    history: History,
+) -> Result<Summary, Failure> {
+    let newest = plans::newest(runner).await?;
+    let summary = follow(runner, request, history).await?;
+    Ok(Summary { plans: Some(plans::since(runner, newest).await?), ..summary })
 }
 
 /// Runs a sync to its end, and until what it brought is written.
@@ -274,6 +302,7 @@ fn summary(
         dead_letters: after.dead_letters.saturating_sub(before.dead_letters),
         brevo_calls,
         seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
+        plans: None,
     }
 }
 
@@ -325,6 +354,7 @@ mod tests {
             dead_letters: 0,
             brevo_calls: Some(14),
             seconds: 12.3,
+            plans: None,
         }
     }
 
