@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::intercom::normalize;
-use crate::model::{BrevoContact, Record, RecordId};
-use crate::store::Subject;
+use crate::model::{BrevoContact, Record, RecordId, RecordKind, Transition, conversation_summary};
+use crate::store::{RecordSubject, Subject};
 
 /// The contact with its relations: `tags` by name, `companies` and `company` as records,
 /// `language`, `duplicates`. Where there is nothing, the field is there and empty.
@@ -34,15 +34,92 @@ pub(crate) fn contact(subject: &Subject, record: &Record) -> Value {
     body.insert("company".into(), companies.first().cloned().unwrap_or(Value::Null));
     body.insert("companies".into(), Value::Array(companies));
     body.insert("duplicates".into(), Value::Array(duplicates));
-    body.insert("subscriptions".into(), json!({}));
-    body.insert("conversations".into(), no_conversations());
+    body.insert("subscriptions".into(), subscriptions(subject, &body));
+    let all = subject.conversations.newest.iter().map(conversation_view).collect();
+    let summary = conversation_summary(&subject.conversations.outlines, all);
+    body.insert("conversations".into(), summary);
     body.insert("events".into(), json!({}));
     Value::Object(body)
 }
 
-/// Conversations are not read yet; the fields that scripts count with are there.
-fn no_conversations() -> Value {
-    json!({"open": 0, "snoozed": 0, "closed": 0, "total": 0, "ratings": [], "tags": [], "all": []})
+/// Subscription types by name: `"in"` or `"out"`.
+fn subscriptions(subject: &Subject, body: &Map<String, Value>) -> Value {
+    let mut named = Map::new();
+    for (field, word) in
+        [("opted_in_subscription_types", "in"), ("opted_out_subscription_types", "out")]
+    {
+        let ids = body.get(field).and_then(Value::as_array).into_iter().flatten();
+        let names = ids.filter_map(|id| {
+            subject.subscription_types.get(&id.as_str()?.parse::<RecordId>().ok()?)
+        });
+        named.extend(names.map(|name| (name.clone(), json!(word))));
+    }
+    Value::Object(named)
+}
+
+/// Ids of subscription types that a contact opted into or out of.
+pub(crate) fn subscription_ids(record: &Record) -> impl Iterator<Item = RecordId> {
+    ["opted_in_subscription_types", "opted_out_subscription_types"]
+        .into_iter()
+        .filter_map(|field| record.body.get(field)?.as_array())
+        .flatten()
+        .filter_map(|id| id.as_str()?.parse().ok())
+}
+
+/// A conversation as scripts see it, without its people: `tags` by name.
+pub(crate) fn conversation_view(body: &Value) -> Value {
+    let mut view = body.clone();
+    if let Some(fields) = view.as_object_mut() {
+        let tags = fields.get("tags").and_then(Value::as_array).into_iter().flatten();
+        let names: Vec<Value> = tags
+            .filter_map(|tag| if tag.is_string() { Some(tag) } else { tag.get("name") })
+            .filter(|name| name.is_string())
+            .cloned()
+            .collect();
+        fields.insert("tags".to_owned(), Value::Array(names));
+    }
+    view
+}
+
+/// A record that is no contact as scripts see it, with its relations.
+pub(crate) fn record(subject: &RecordSubject, record: &Record, contacts: &[Subject]) -> Value {
+    let mut view = match record.key.kind {
+        RecordKind::Conversation => conversation_view(&record.body),
+        _ => record.body.clone(),
+    };
+    let Some(fields) = view.as_object_mut() else { return view };
+    let people = people(&subject.contacts, contacts);
+    match record.key.kind {
+        RecordKind::Conversation => {
+            let mut course: Vec<_> = subject.course.iter().collect();
+            // What happened in one second stays in the order in which it became known.
+            course.sort_by_key(|one| one.at);
+            let course: Vec<Value> = course.into_iter().map(Transition::to_json).collect();
+            fields.insert("transitions".into(), Value::Array(course));
+            fields.insert("contact".into(), people.first().cloned().unwrap_or(Value::Null));
+            fields.insert("contacts".into(), Value::Array(people));
+        }
+        RecordKind::Event => {
+            fields.insert("contact".into(), people.first().cloned().unwrap_or(Value::Null));
+        }
+        RecordKind::Company => {
+            fields.insert("contacts_count".into(), json!(subject.contacts_count));
+        }
+        _ => {}
+    }
+    view
+}
+
+/// The contacts that a record is about; of one that is not known, the id.
+fn people(ids: &[RecordId], known: &[Subject]) -> Vec<Value> {
+    let view = |id: &RecordId| {
+        let subject = known.iter().find(|subject| subject.id == *id);
+        match subject.and_then(|subject| Some((subject, subject.record.as_ref()?))) {
+            Some((subject, record)) => contact(subject, record),
+            None => json!({ "id": id }),
+        }
+    };
+    ids.iter().map(view).collect()
 }
 
 /// Brevo's contact as `existing` in `merge_contact`.

@@ -236,7 +236,12 @@ pub(crate) fn decide(
         as_of,
     };
     let decision = match rules.decide_contact(&input) {
-        Ok(decision) => Box::new(decision),
+        Ok(mut decision) => {
+            for one in &journey.subject.overlays {
+                decision.overlay(&one.decision);
+            }
+            Box::new(decision)
+        }
         Err(error) => return broke(journey.claim, rules, &error, as_of),
     };
     let chosen: Option<Email> = decision.email.as_ref().and_then(|email| email.value.parse().ok());
@@ -413,10 +418,20 @@ fn skipped(claim: Claim, record: &Record, decision: Box<Decision>, config: &Conf
 
 /// A pure function that threw will throw again. Only a time limit may have been the machine's fault.
 fn broke(claim: Claim, rules: &RuleSet, error: &ScriptError, now: Timestamp) -> Station {
+    Station::Ended(broken(claim, rules, error, now))
+}
+
+/// The end of a claim whose script broke.
+pub(crate) fn broken(
+    claim: Claim,
+    rules: &RuleSet,
+    error: &ScriptError,
+    now: Timestamp,
+) -> Box<Settlement> {
     if error.is_time_limit() && claim.attempts < 2 {
         let at = now.plus(RETRY_TIME_LIMIT_SECONDS);
         let ending = Ending::Retry { at, cursor: None, counts: true };
-        return Station::Ended(Box::new(Settlement::new(claim, ending)));
+        return Box::new(Settlement::new(claim, ending));
     }
     let cause = Cause {
         kind: "script",
@@ -426,8 +441,13 @@ fn broke(claim: Claim, rules: &RuleSet, error: &ScriptError, now: Timestamp) -> 
         response: None,
         rule_set: Some(rules.version().to_string()),
     };
-    tracing::warn!(contact.id = %claim.key.id, origin = cause.origin, "a script failed; the record is a dead letter");
-    Station::Ended(Box::new(Settlement::new(claim, Ending::Dead(cause))))
+    tracing::warn!(
+        record.kind = claim.key.task.as_str(),
+        record.id = %claim.key.id,
+        origin = cause.origin,
+        "a script failed; the record is a dead letter"
+    );
+    Box::new(Settlement::new(claim, Ending::Dead(cause)))
 }
 
 /// What is missing for a decision to be true, if anything is.

@@ -1,7 +1,7 @@
 //! Fetches what a derivation needs and the store does not have yet: sub-lists beyond ten, names of
 //! tags, companies, and the read that orders two snapshots of one second.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -12,7 +12,7 @@ use crate::http::{Lane, Retry};
 use crate::intercom::IntercomClient;
 use crate::intercom::normalize::{self, Truncated};
 use crate::model::{Clock, RecordId, Snapshot};
-use crate::store::{Store, Subject, Sublists};
+use crate::store::{SUBSCRIPTION_TYPES, Store, StoreError, Subject, Sublists};
 
 /// How many contacts are completed at a time.
 const PARALLEL: usize = 8;
@@ -31,6 +31,10 @@ pub(crate) struct Hydrator {
     tags: Cache<(), Arc<BTreeSet<RecordId>>>,
     /// Companies that were asked for; false: Intercom has none with this id.
     companies: Cache<RecordId, bool>,
+    /// Contacts that a conversation or an event names and that were asked for, likewise.
+    contacts: Cache<RecordId, bool>,
+    /// Whether the names of subscription types were read lately.
+    subscription_types: Cache<(), ()>,
 }
 
 impl Hydrator {
@@ -41,7 +45,9 @@ impl Hydrator {
     ) -> Self {
         let tags = Cache::builder().max_capacity(1).time_to_live(TTL).build();
         let companies = Cache::builder().max_capacity(UNKNOWN_COMPANIES).time_to_live(TTL).build();
-        Self { intercom, store, clock, tags, companies }
+        let contacts = Cache::builder().max_capacity(UNKNOWN_COMPANIES).time_to_live(TTL).build();
+        let subscription_types = Cache::builder().max_capacity(1).time_to_live(TTL).build();
+        Self { intercom, store, clock, tags, companies, contacts, subscription_types }
     }
 
     /// Completes subjects; answers the ids of those of which more is stored now.
@@ -107,6 +113,11 @@ impl Hydrator {
         if unnamed {
             changed |= self.read_tags(lane).await?;
         }
+        let nameless = assemble::subscription_ids(record)
+            .any(|id| !subject.subscription_types.contains_key(&id));
+        if nameless {
+            changed |= self.read_subscription_types(lane).await?;
+        }
         for company in assemble::company_ids(subject, record) {
             if !subject.companies.contains_key(&company) {
                 changed |= self.read_company(lane, &company).await?;
@@ -170,6 +181,66 @@ impl Hydrator {
         };
         self.tags.try_get_with((), read).await?;
         Ok(!asked_before)
+    }
+
+    /// Reads the names of all subscription types, at most once in ten minutes.
+    async fn read_subscription_types(&self, lane: Lane) -> Result<bool, EngineError> {
+        let asked_before = self.subscription_types.contains_key(&());
+        let read = async {
+            let names = match self.intercom.subscription_types(lane).await {
+                Ok(names) => names,
+                // A token without that scope, or a plan without subscription types: there are none.
+                Err(error) if error.retry() == Retry::Never => {
+                    tracing::warn!("subscription types cannot be read, so rules see none: {error}");
+                    return Ok(());
+                }
+                Err(error) => return Err(EngineError::from(error)),
+            };
+            let names: BTreeMap<RecordId, String> =
+                names.into_iter().map(|kind| (kind.id, kind.name)).collect();
+            let text = serde_json::to_string(&names).map_err(StoreError::from)?;
+            self.store.put_fact(SUBSCRIPTION_TYPES, text).await?;
+            Ok::<_, EngineError>(())
+        };
+        self.subscription_types.try_get_with((), read).await?;
+        Ok(!asked_before)
+    }
+
+    /// Reads a contact that another record names and the store lacks; true if Intercom has it.
+    pub(crate) async fn read_contact(
+        &self,
+        lane: Lane,
+        id: &RecordId,
+    ) -> Result<bool, EngineError> {
+        let read = async {
+            match self.read_again(lane, id).await {
+                // What Intercom refuses for good is as good as not there.
+                Err(EngineError::Intercom(error))
+                    if error.retry() == Retry::Never && !error.is_refused_access() =>
+                {
+                    Ok(false)
+                }
+                read => read,
+            }
+        };
+        Ok(self.contacts.try_get_with(id.clone(), read).await?)
+    }
+
+    /// Reads a conversation again. One that is not there keeps its last snapshot: that it was deleted is
+    /// for a notification or a sweep to say.
+    pub(crate) async fn read_conversation(
+        &self,
+        lane: Lane,
+        id: &RecordId,
+    ) -> Result<(), EngineError> {
+        match self.intercom.conversation(lane, id).await {
+            Ok(snapshot) => self.learn(vec![snapshot]).await,
+            Err(error) if error.retry() == Retry::Never && !error.is_refused_access() => {
+                tracing::warn!(conversation.id = %id, "a conversation cannot be read again: {error}");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn read_company(&self, lane: Lane, id: &RecordId) -> Result<bool, EngineError> {

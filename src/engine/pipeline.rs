@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
 use super::writer::{self, Fate, Refusal, Writer};
-use super::{EngineError, Inner, Services, guard, resolve};
+use super::{EngineError, Inner, Services, guard, records, resolve};
 use crate::brevo::{BrevoError, ErrorKind, Identifier};
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::{BrevoContact, Email, RecordId, Timestamp};
@@ -56,8 +56,10 @@ impl Round<'_> {
             claims.into_iter().partition(|claim| claim.key.task == Task::OptOut);
         let (changed, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::BrevoContact);
-        let (companies, contacts): (Vec<_>, Vec<_>) =
+        let (companies, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::Company);
+        let (others, contacts): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|claim| records::key_of(claim).is_some());
         for claim in opt_outs {
             self.opt_out(claim).await?;
         }
@@ -65,6 +67,7 @@ impl Round<'_> {
         for claim in companies {
             self.fan_out(claim).await?;
         }
+        self.derive_records(others).await?;
         if contacts.is_empty() {
             return Ok(());
         }
@@ -149,22 +152,24 @@ impl Round<'_> {
 
     /// Takes claims as far as the difference; what needs no call is settled here.
     async fn derive(&mut self, claims: Vec<Claim>) -> Result<Vec<Planned>, EngineError> {
-        let Some(rules) = self.engine.rules.current() else {
-            return Err(EngineError::Unconfigured(
-                "no rule set is live: derivation waits for one that loads".to_owned(),
-            ));
-        };
-        let footing = Footing {
-            config: self.engine.config.load_full(),
-            rules,
-            as_of: self.engine.clock.now(),
-        };
+        let footing = self.footing()?;
         let mut planned = Vec::new();
         for chunk in claims.chunks(CHUNK) {
             let journeys = self.load(chunk).await?;
             planned.extend(self.derive_chunk(&footing, journeys).await?);
         }
         Ok(planned)
+    }
+
+    /// What this round works with.
+    pub(super) fn footing(&self) -> Result<Footing, EngineError> {
+        let Some(rules) = self.engine.rules.current() else {
+            return Err(EngineError::Unconfigured(
+                "no rule set is live: derivation waits for one that loads".to_owned(),
+            ));
+        };
+        let config = self.engine.config.load_full();
+        Ok(Footing { config, rules, as_of: self.engine.clock.now() })
     }
 
     async fn derive_chunk(

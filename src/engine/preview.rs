@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 
 use super::{assemble, identity};
 use crate::intercom::normalize;
-use crate::model::{Liveness, Record, RecordId, RecordKey, Snapshot, Source, Timestamp};
+use crate::model::{
+    Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Source, Timestamp, gather,
+};
 use crate::rules::{ContactInput, RuleSet, ScriptError};
-use crate::store::Subject;
+use crate::store::{RecordSubject, Store, StoreError, Subject, SubjectQuery};
 
 /// What the rules would get, and for whom.
 #[derive(Debug)]
@@ -39,6 +41,45 @@ pub(crate) fn preview(
         as_of,
     };
     Ok(Some(Preview { input, speaks }))
+}
+
+/// What the rules would get for a stored record that is no contact; `None` if it was never seen.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn stored_record(
+    store: &dyn Store,
+    key: RecordKey,
+) -> Result<Option<Value>, StoreError> {
+    let found = store.record_subjects(vec![key]).await?;
+    let Some(subject) = found.into_iter().next() else { return Ok(None) };
+    let Some(record) = subject.record.clone() else { return Ok(None) };
+    let contacts = subject.contacts.iter().cloned().map(SubjectQuery::from).collect();
+    let contacts = store.subjects(contacts).await?;
+    Ok(Some(assemble::record(&subject, &record, &contacts)))
+}
+
+/// A record that is no contact as one delivery shows it, with nothing else known.
+pub(crate) fn seen_alone(snapshot: &Snapshot) -> Value {
+    let record = Record::from(snapshot.clone());
+    let mut course = Vec::new();
+    for one in &snapshot.course {
+        let _ = gather(&mut course, one.clone());
+    }
+    let person = || record.body.get("intercom_user_id")?.as_str()?.parse().ok();
+    let contacts = match record.key.kind {
+        RecordKind::Event => person().into_iter().collect(),
+        _ => normalize::conversation_contact_ids(&record.body),
+    };
+    let subject = RecordSubject {
+        key: record.key.clone(),
+        record: None,
+        course,
+        contacts,
+        contacts_count: 0,
+        overlays: Vec::new(),
+    };
+    assemble::record(&subject, &record, &[])
 }
 
 /// A contact as Intercom delivers it, with what the item itself says of its tags and companies. What
@@ -72,6 +113,9 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         sublists: None,
         tags: tags.collect(),
         companies: companies.collect(),
+        subscription_types: Default::default(),
+        conversations: Default::default(),
+        overlays: Vec::new(),
         duplicates: Vec::new(),
         owned: None,
         address: None,

@@ -31,14 +31,29 @@ impl Scripts {
         footing: Footing,
         journeys: Vec<Journey>,
     ) -> Result<Vec<Station>, EngineError> {
+        let decide = move |journey| {
+            let Footing { config, rules, as_of } = &footing;
+            derive::decide(config, rules, *as_of, journey)
+        };
+        self.run(journeys, decide).await
+    }
+
+    /// Runs something that asks the rules on each of `journeys`.
+    pub(crate) async fn run<J, S>(
+        &self,
+        journeys: Vec<J>,
+        decide: impl Fn(J) -> S + Send + Sync + 'static,
+    ) -> Result<Vec<S>, EngineError>
+    where
+        J: Send + 'static,
+        S: Send + 'static,
+    {
         if journeys.is_empty() {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
         self.0.spawn(move || {
-            let Footing { config, rules, as_of } = footing;
-            let decide = |journey| derive::decide(&config, &rules, as_of, journey);
-            let stations: Vec<Station> = journeys.into_par_iter().map(decide).collect();
+            let stations: Vec<S> = journeys.into_par_iter().map(decide).collect();
             // Nobody waits any more: the claims are given back.
             let _ = answer.send(stations);
         });

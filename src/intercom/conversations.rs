@@ -4,12 +4,12 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Answer, IntercomClient, Repeat, malformed};
+use super::course;
 use super::error::IntercomError;
-use super::normalize::{self, Completeness};
 use super::page::{Cursor, Page, next_cursor};
-use super::reads::{read, rows, tag, total, usable};
+use super::reads::{rows, tag, total, usable};
 use crate::http::Lane;
-use crate::model::{Liveness, RecordId, RecordKey, Snapshot, Timestamp};
+use crate::model::{RecordId, Snapshot, Source, Timestamp};
 
 const PER_PAGE: u32 = 150;
 
@@ -290,8 +290,6 @@ fn one(answer: &Answer, route: &'static str) -> Result<Snapshot, IntercomError> 
 }
 
 fn conversation(row: &Value, answer: &Answer) -> Option<Snapshot> {
-    let key = RecordKey::conversation(normalize::id_of(row)?);
-    let completeness = normalize::conversation_completeness(row);
-    let snapshot = read(key, Liveness::Live, normalize::conversation(row, completeness), answer);
-    Some(if completeness == Completeness::Partial { snapshot.partial() } else { snapshot })
+    let source = Source::Read { began: answer.began };
+    course::conversation(row, source, answer.began, answer.received, None)
 }

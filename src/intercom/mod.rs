@@ -7,6 +7,7 @@ mod attributes;
 mod client;
 mod companies;
 mod conversations;
+mod course;
 mod error;
 mod events;
 pub mod normalize;

@@ -12,8 +12,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha1::Sha1;
 
+use super::course;
 use super::normalize::{self, Completeness};
-use super::topic::Topic;
+use super::topic::{ConversationTopic, Topic};
 use crate::model::{Digest, Liveness, RecordId, RecordKey, Snapshot, Source, Timestamp};
 
 /// Longest notification id that is a dedupe key by itself.
@@ -225,14 +226,6 @@ impl Said {
                 let reason = format!("topic `{name}` is not used");
                 return Ok(Content::Ignored { reason });
             }
-            Topic::VisitorSignedUp
-            | Topic::CompanyChanged
-            | Topic::CompanyDeleted
-            | Topic::CompanyContacts
-            | Topic::Conversation(_)
-            | Topic::EventCreated => {
-                return Ok(Content::Ignored { reason: "nothing derives from it yet".to_owned() });
-            }
             Topic::ContactMerged => self.merged()?,
             Topic::ContactTagCreated | Topic::ContactTagDeleted => self.tagged()?,
             Topic::ContactUnsubscribed => vec![self.contact(Some("unsubscribed_from_emails"))?],
@@ -247,6 +240,20 @@ impl Said {
             | Topic::ContactEmailUpdated
             | Topic::ContactSubscribed => vec![self.contact(None)?],
             Topic::ContactUnarchived => vec![self.returned()?],
+            Topic::VisitorSignedUp => vec![Snapshot::hint(self.visitor()?, self.received)],
+            Topic::CompanyChanged => vec![self.company(&self.item)?],
+            Topic::CompanyDeleted => {
+                let key = RecordKey::company(self.id("company")?);
+                vec![self.snapshot(key, Liveness::Deleted, json!({}))]
+            }
+            Topic::CompanyContacts => self.company_contacts()?,
+            Topic::Conversation(ConversationTopic::Deleted) => {
+                let key = RecordKey::conversation(self.id("conversation")?);
+                vec![self.snapshot(key, Liveness::Deleted, json!({}))]
+            }
+            Topic::Conversation(ConversationTopic::Participants) => self.participants()?,
+            Topic::Conversation(topic) => vec![self.conversation(*topic)?],
+            Topic::EventCreated => vec![self.event()?],
         };
         Ok(Content::Snapshots(snapshots))
     }
@@ -316,6 +323,76 @@ impl Said {
     /// A tombstone. Its item has no time of its own, so the envelope's orders it.
     fn gone(&self, liveness: Liveness) -> Result<Snapshot, Unusable> {
         Ok(self.snapshot(RecordKey::contact(self.contact_id()?), liveness, json!({})))
+    }
+
+    /// The id of an item that is no contact; deletions of conversations have it under another name.
+    fn id(&self, what: &str) -> Result<RecordId, Unusable> {
+        let other = self.item.get(format!("{what}_id")).map(|id| json!({ "id": id }));
+        let id = normalize::id_of(&self.item).or_else(|| normalize::id_of(&other?));
+        id.ok_or_else(|| unusable(format!("its {what} has no usable id")))
+    }
+
+    fn visitor(&self) -> Result<RecordKey, Unusable> {
+        Ok(RecordKey::contact(self.id("visitor")?))
+    }
+
+    fn conversation(&self, topic: ConversationTopic) -> Result<Snapshot, Unusable> {
+        let id = self.id("conversation")?;
+        let snapshot = course::conversation(
+            &self.item,
+            Source::Notification,
+            self.at,
+            self.received,
+            Some(topic),
+        );
+        // Without an id of its own it says too little to be more than news of it.
+        Ok(snapshot.unwrap_or(Snapshot::hint(RecordKey::conversation(id), self.received)))
+    }
+
+    /// Who takes part in a conversation changed. Its own shape here is none that Intercom documents, so
+    /// it has to be read; the contact is whole.
+    fn participants(&mut self) -> Result<Vec<Snapshot>, Unusable> {
+        let raw = self.item.get("conversation").cloned().unwrap_or_default();
+        let id = raw.get("model").and_then(normalize::id_of).or_else(|| normalize::id_of(&raw));
+        let id = id.map_or_else(|| self.id("conversation"), Ok)?;
+        let mut snapshots = vec![Snapshot::hint(RecordKey::conversation(id), self.received)];
+        if self.item.get("contact").is_some_and(Value::is_object) {
+            snapshots.push(self.contact(None)?);
+        }
+        Ok(snapshots)
+    }
+
+    fn company(&self, item: &Value) -> Result<Snapshot, Unusable> {
+        let id = normalize::id_of(item);
+        let id = id.ok_or_else(|| unusable("its company has no usable id"))?;
+        // What names a company beside another object lacks most of it, and that is then unknown.
+        let is_whole = ["plan", "name", "custom_attributes"].iter().all(|f| item.get(f).is_some());
+        let completeness = if is_whole { Completeness::Full } else { Completeness::Partial };
+        let body = normalize::company(item, completeness);
+        let snapshot = self.snapshot(RecordKey::company(id), Liveness::Live, body);
+        Ok(if is_whole { snapshot } else { snapshot.partial() })
+    }
+
+    /// A contact joined or left a company: the contact's own list is what counts.
+    fn company_contacts(&mut self) -> Result<Vec<Snapshot>, Unusable> {
+        let company = self.item.get("company").map(|company| self.company(company)).transpose()?;
+        let has_contact = self.item.get("contact").is_some_and(Value::is_object);
+        let contact = if has_contact { Some(self.contact(None)?) } else { None };
+        let snapshots: Vec<_> = contact.into_iter().chain(company).collect();
+        if snapshots.is_empty() {
+            return Err(unusable("it names neither a company nor a contact"));
+        }
+        Ok(snapshots)
+    }
+
+    fn event(&self) -> Result<Snapshot, Unusable> {
+        let has_name = self.item.get("event_name").and_then(Value::as_str);
+        has_name.filter(|n| !n.is_empty()).ok_or_else(|| unusable("its event has no name"))?;
+        let body = normalize::event(&self.item);
+        let id = normalize::id_of(&body).ok_or_else(|| unusable("its event has no usable id"))?;
+        let at = body.get("created_at").and_then(Timestamp::parse).unwrap_or(self.at);
+        let (live, source) = (Liveness::Live, Source::Notification);
+        Ok(Snapshot::new(RecordKey::event(id), live, body, source, at, self.received))
     }
 
     fn contact_id(&self) -> Result<RecordId, Unusable> {

@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::model::{Freshness, Record};
+use crate::model::{Freshness, Record, TransitionKind};
 
 const SECRET: &str = "test_client_secret";
 const BODY: &[u8] = br#"{"type":"notification_event","app_id":"abc123def","topic":"ping"}"#;
@@ -150,20 +150,82 @@ fn what_is_gone_leaves_a_tombstone_at_the_time_of_the_envelope(
 }
 
 #[rstest]
-#[case("recorded/company_contact_attached.json")]
-#[case("recorded/company_updated.json")]
-#[case("recorded/conversation_admin_closed.json")]
-#[case("recorded/conversation_admin_snoozed.json")]
-#[case("recorded/conversation_contact_attached.json")]
-#[case("recorded/conversation_user_created.json")]
-#[case("recorded/event_created.json")]
-#[case("intercom/webhook_company_contact_attached.json")]
-#[case("intercom/webhook_conversation_admin_closed.json")]
-#[case("intercom/webhook_conversation_deleted.json")]
-#[case("intercom/webhook_conversation_rating_added.json")]
-#[case("intercom/webhook_event_created.json")]
-fn other_topics_are_ignored_and_never_an_error(#[case] path: &str) {
-    assert!(matches!(notification(path).content, Content::Ignored { .. }));
+#[case("recorded/company_contact_attached.json", &["contact:6961d16233c3182340e21352", "company:6961d1755afe318f13a47939"])]
+#[case("recorded/company_updated.json", &["company:6961d1755afe318f13a47939"])]
+#[case("recorded/conversation_admin_closed.json", &["conversation:21387140526"])]
+#[case("recorded/conversation_admin_snoozed.json", &["conversation:21394602851"])]
+#[case("recorded/conversation_contact_attached.json", &["conversation:215839047716258", "contact:6961cf7818a696d0c3c2ee71"])]
+#[case("recorded/conversation_user_created.json", &["conversation:21386951743"])]
+#[case("recorded/event_created.json", &["event:29c69129-8f2e-11e3-b703-e5d169961160"])]
+#[case("intercom/webhook_conversation_admin_closed.json", &["conversation:215472621202693"])]
+#[case("intercom/webhook_conversation_deleted.json", &["conversation:215472621202693"])]
+#[case("intercom/webhook_conversation_rating_added.json", &["conversation:215472621202693"])]
+fn every_topic_is_about_its_own_objects(#[case] path: &str, #[case] keys: &[&str]) {
+    let found: Vec<String> = snapshots(path).iter().map(|one| one.key.to_string()).collect();
+    assert_eq!(found, keys);
+}
+
+#[test]
+fn a_deleted_conversation_leaves_a_tombstone_although_its_id_has_another_name() {
+    let snapshots = snapshots("intercom/webhook_conversation_deleted.json");
+    assert_eq!((&snapshots[0].liveness, &snapshots[0].body), (&Liveness::Deleted, &json!({})));
+}
+
+#[test]
+fn who_takes_part_has_to_be_read() {
+    let snapshots = snapshots("recorded/conversation_contact_attached.json");
+    assert!(snapshots[0].is_hint && snapshots[0].body == json!({}));
+    assert!(!snapshots[1].is_hint && !snapshots[1].is_partial);
+}
+
+#[test]
+fn what_old_apps_send_of_a_conversation_leaves_the_rest_unknown() {
+    let snapshots = snapshots("recorded/conversation_admin_closed.json");
+    assert!(snapshots[0].is_partial);
+    assert_eq!(snapshots[0].version.at.seconds(), 1_553_291_389);
+    assert!(snapshots[0].course.iter().any(|one| one.kind == TransitionKind::Closed));
+}
+
+#[test]
+fn an_opt_out_of_sms_is_true_whatever_the_contact_says() {
+    let item = json!({"type": "contact", "id": "c1", "unsubscribed_from_sms": false});
+    let said = trusted("contact.unsubscribed_from_sms", &item, RECEIVED).unwrap();
+    let Content::Snapshots(snapshots) = said.content else { panic!() };
+    assert_eq!(snapshots[0].body["unsubscribed_from_sms"], true);
+}
+
+#[test]
+fn what_is_not_used_is_ignored_and_never_an_error() {
+    for topic in
+        ["ticket.closed", "call.ended", "content_stat.news_item", "admin.added_to_workspace"]
+    {
+        let said = trusted(topic, &json!({"type": "ticket", "id": "1"}), RECEIVED).unwrap();
+        assert!(matches!(said.content, Content::Ignored { .. }), "{topic}");
+    }
+}
+
+#[test]
+fn other_objects_without_an_id_are_unusable_and_say_so() {
+    fn case(topic: &str, item: &Value, reason: &str) {
+        let error = trusted(topic, item, RECEIVED).unwrap_err();
+        assert_eq!(error.reason, reason, "{topic}");
+    }
+    case(
+        "conversation.admin.closed",
+        &json!({"type": "conversation"}),
+        "its conversation has no usable id",
+    );
+    case(
+        "conversation.contact.attached",
+        &json!({"conversation": {}}),
+        "its conversation has no usable id",
+    );
+    case("conversation.deleted", &json!({}), "its conversation has no usable id");
+    case("company.updated", &json!({"type": "company"}), "its company has no usable id");
+    case("company.deleted", &json!({"type": "company"}), "its company has no usable id");
+    case("company.contact.attached", &json!({}), "it names neither a company nor a contact");
+    case("event.created", &json!({"type": "event", "id": "1"}), "its event has no name");
+    case("visitor.signed_up", &json!({"type": "user"}), "its visitor has no usable id");
 }
 
 #[rstest]

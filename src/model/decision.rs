@@ -215,6 +215,46 @@ impl Decision {
             flips_at: None,
         }
     }
+
+    /// Says whether another decision is the same, whichever rules made it at whatever time.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let rule_set = other.rule_set.clone();
+        let log = other.log.clone();
+        let as_if = Self { rule_set, log, as_of: other.as_of, ..self.clone() };
+        as_if == *other
+    }
+
+    /// Lays what another record says of this contact over what its own rules said: where both say
+    /// something, the other has the last word; what is said of nobody as a whole takes the verdict.
+    pub fn overlay(&mut self, other: &Self) {
+        if !matches!(self.verdict, Verdict::Write) {
+            return;
+        }
+        if !matches!(other.verdict, Verdict::Write | Verdict::Skip { .. }) {
+            self.verdict = other.verdict.clone();
+            self.verdict_origin.clone_from(&other.verdict_origin);
+        }
+        if matches!(other.verdict, Verdict::Skip { .. }) {
+            return;
+        }
+        let other = other.clone();
+        for name in other.attributes.keys() {
+            self.keep.remove(name);
+        }
+        self.attributes.extend(other.attributes);
+        self.keep.extend(other.keep);
+        self.lists.extend(other.lists);
+        self.objects.extend(other.objects);
+        self.companies.extend(other.companies);
+        self.events.extend(other.events);
+        self.email = other.email.or(self.email.take());
+        self.ext_id = other.ext_id.or(self.ext_id.take());
+        self.email_opt_out = other.email_opt_out.or(self.email_opt_out.take());
+        self.sms_opt_out = other.sms_opt_out.or(self.sms_opt_out.take());
+        self.resubscribe = other.resubscribe.or(self.resubscribe.take());
+        self.double_opt_in = other.double_opt_in.or(self.double_opt_in.take());
+        self.flips_at = self.flips_at.into_iter().chain(other.flips_at).min();
+    }
 }
 
 #[cfg(test)]
@@ -233,5 +273,35 @@ mod tests {
         }
         let text = serde_json::to_string(&decision).unwrap();
         assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision);
+    }
+
+    #[test]
+    fn what_another_record_says_of_a_contact_has_the_last_word() {
+        let subject = RecordKey::contact("1".parse().unwrap());
+        let version = |rules: &[u8]| RuleSetVersion::of(crate::model::Digest::of_bytes(rules));
+        let origin = |line| Origin { file: "scripts/a.rhai".into(), line, column: 1 };
+        let mut own = Decision::new(subject.clone(), version(b"a"), Timestamp::from_seconds(0));
+        let name: AttributeName = "CSAT".parse().unwrap();
+        own.keep.insert(name.clone(), origin(1));
+        let on = |intent, line| Traced { value: intent, origin: origin(line) };
+        own.lists.insert(ListRef::Id(1), on(ListIntent::Add, 1));
+        own.lists.insert(ListRef::Id(2), on(ListIntent::Add, 1));
+        let mut other = Decision::new(subject, version(b"b"), Timestamp::from_seconds(9));
+        let four = AttributeIntent::Set(AttributeValue::Integer(4));
+        other.attributes.insert(name.clone(), Traced { value: four, origin: origin(7) });
+        other.lists.insert(ListRef::Id(2), on(ListIntent::Remove, 7));
+        other.email_opt_out = Some(origin(8));
+        let before = own.clone();
+        own.overlay(&other);
+        assert_eq!(own.attributes[&name].origin.line, 7);
+        assert!(own.keep.is_empty() && own.email_opt_out.is_some());
+        assert_eq!(own.lists[&ListRef::Id(1)].value, ListIntent::Add);
+        assert_eq!(own.lists[&ListRef::Id(2)].value, ListIntent::Remove);
+        assert_eq!((&own.rule_set, own.as_of), (&before.rule_set, before.as_of));
+        // Who is left out, released or deleted by his own rules stays so.
+        let mut skipped = Decision { verdict: Verdict::Skip { reason: "no".into() }, ..before };
+        let as_before = skipped.clone();
+        skipped.overlay(&other);
+        assert_eq!(skipped, as_before);
     }
 }

@@ -8,6 +8,7 @@ mod attribute;
 mod brevo_contact;
 mod change;
 mod company_decision;
+mod conversation;
 mod decision;
 mod digest;
 mod emission;
@@ -19,11 +20,13 @@ mod reverse_decision;
 mod rules_pin;
 mod sent_value;
 mod time;
+mod transition;
 
 pub use attribute::{AttributeName, AttributeType, AttributeValue, InvalidAttributeName};
 pub use brevo_contact::{Applied, BrevoContact, Mirrored};
 pub use change::{Change, Identity, Resolved, ResolvedAttribute, difference};
 pub use company_decision::CompanyDecision;
+pub use conversation::{ConversationOutline, conversation_summary};
 pub use decision::{
     AttributeIntent, Decision, Diagnosis, Line, ListIntent, ListRef, Origin, Traced, Verdict,
 };
@@ -39,3 +42,4 @@ pub use reverse_decision::{ContactRole, Message, ReverseDecision, TagIntent};
 pub use rules_pin::RulesPin;
 pub use sent_value::{MissedValue, SentValue};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use transition::{Gathered, Transition, TransitionKind, concluded, gather};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Digest, Email, InvalidId, RecordId, RecordKey, Timestamp, digest};
+use super::{Digest, Email, InvalidId, RecordId, RecordKey, Timestamp, Transition, digest};
 
 /// How far ahead of our clock a version may lie before it counts as the time of receipt.
 const CLOCK_TOLERANCE_SECONDS: i64 = 300;
@@ -150,6 +150,11 @@ pub struct Snapshot {
     pub body: Value,
     /// True if keys that are missing from `body` are unknown, rather than absent.
     pub is_partial: bool,
+    /// True if it says only that something changed, not what: it makes its object be read.
+    pub is_hint: bool,
+    /// Of a conversation what happened to it, as far as this delivery tells beyond its body. It counts
+    /// however stale the snapshot is.
+    pub course: Vec<Transition>,
 }
 
 impl Snapshot {
@@ -170,7 +175,16 @@ impl Snapshot {
         let at = if at > latest { received } else { at };
         let digest = digest_of(&liveness, &body);
         let version = Version { at, digest, source };
-        Self { key, version, liveness, body, is_partial: false }
+        let (is_partial, is_hint) = (false, false);
+        Self { key, version, liveness, body, is_partial, is_hint, course: Vec::new() }
+    }
+
+    /// The news that an object changed, without what it is now.
+    pub fn hint(key: RecordKey, received: Timestamp) -> Self {
+        let body = Value::Object(serde_json::Map::new());
+        let snapshot =
+            Self::new(key, Liveness::Live, body, Source::Notification, received, received);
+        Self { is_hint: true, ..snapshot }
     }
 
     /// Says that keys missing from the body are unknown, not absent.
@@ -251,7 +265,7 @@ impl Record {
 
 impl From<Snapshot> for Record {
     fn from(snapshot: Snapshot) -> Self {
-        let Snapshot { key, version, liveness, body, is_partial: _ } = snapshot;
+        let Snapshot { key, version, liveness, body, .. } = snapshot;
         Self { key, version, liveness, body }
     }
 }

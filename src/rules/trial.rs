@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error::{broken, refuse};
 use super::handlers::{MAP_CONVERSATION, MAP_EVENT};
@@ -15,7 +15,7 @@ use super::ruleset::RuleSet;
 use super::test_decision::TestDecision;
 use super::test_outcome::TestOutcome;
 use super::view::{View, to_json};
-use crate::model::{RecordKey, RecordKind, Timestamp};
+use crate::model::{ConversationOutline, RecordKey, RecordKind, Timestamp, conversation_summary};
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
@@ -191,12 +191,6 @@ fn run_reverse(rules: &RuleSet, trial: Trial, kind: RecordKind) -> Outcome<Dynam
 
 /// What a contact carries of its conversations, from the conversations themselves.
 pub(crate) fn summary(all: &[Value]) -> Value {
-    let count = |state: &str| all.iter().filter(|c| c.get("state") == Some(&state.into())).count();
-    json!({
-        "open": count("open"),
-        "snoozed": count("snoozed"),
-        "closed": count("closed"),
-        "total": all.len(),
-        "all": all,
-    })
+    let outlines: Vec<_> = all.iter().map(ConversationOutline::of).collect();
+    conversation_summary(&outlines, all.to_vec())
 }

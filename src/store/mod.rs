@@ -12,6 +12,8 @@ mod error;
 mod event;
 mod hold;
 mod mirror;
+mod overlay;
+mod record_subject;
 mod rule_set;
 mod sqlite;
 mod status;
@@ -35,13 +37,15 @@ pub use event::{
 };
 pub use hold::{HeldChange, Hold, Judged, Judgement, Measure, Taking};
 pub use mirror::{MirrorEntry, MirrorWrite};
+pub use overlay::Overlay;
+pub use record_subject::RecordSubject;
 pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
 pub use sqlite::{AddressKey, SqliteStore};
 pub use status::{RecordCounts, StoreCounts};
-pub use subject::{Subject, SubjectQuery, Sublists};
+pub use subject::{Conversations, Subject, SubjectQuery, Sublists};
 pub use sync::{Missing, Progress, Resource, Sync, SyncKind, SyncState};
 pub use verification::{ParkedAttribute, Unverified, VerificationCounts, Verified};
-pub use work::{Cause, Claim, Ending, Outcome, Settlement, Task, WorkKey};
+pub use work::{Cause, Claim, Emitted, Ending, Outcome, Settlement, Task, WorkKey};
 
 use crate::model::{
     BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
@@ -58,6 +62,9 @@ pub struct OpenImport {
     /// When it was begun.
     pub started: Timestamp,
 }
+
+/// The fact that holds the names of subscription types, by id.
+pub const SUBSCRIPTION_TYPES: &str = "subscription_types";
 
 /// Where journal, records, work and mirror are kept.
 #[async_trait]
@@ -137,8 +144,8 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Makes every known live contact dirty without an input; answers how many. What that takes away
-    /// is counted as `cause`'s.
+    /// Makes every known live contact, conversation and event dirty without an input; answers how many.
+    /// What that takes away is counted as `cause`'s.
     async fn rederive_all(&self, cause: Option<i64>, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Judges what is about to be taken away from contacts. What must wait is noted, before anything
@@ -188,6 +195,12 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// Loads what derivations of these contacts need.
     async fn subjects(&self, contacts: Vec<SubjectQuery>) -> Result<Vec<Subject>, StoreError>;
+
+    /// Loads what derivations of these records need, which are no contacts.
+    async fn record_subjects(
+        &self,
+        records: Vec<RecordKey>,
+    ) -> Result<Vec<RecordSubject>, StoreError>;
 
     /// Finds a record.
     async fn record(&self, key: RecordKey) -> Result<Option<Record>, StoreError>;

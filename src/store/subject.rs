@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::MirrorEntry;
-use crate::model::{AttributeName, Change, Digest, Email, ListId, MissedValue, Record, RecordId};
+use super::{MirrorEntry, Overlay};
+use crate::model::{
+    AttributeName, Change, ConversationOutline, Digest, Email, ListId, MissedValue, Record,
+    RecordId,
+};
 
 /// The whole of sub-lists that a snapshot showed only ten of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -14,6 +18,15 @@ pub struct Sublists {
     pub tags: Option<Vec<RecordId>>,
     /// Ids of all companies, ascending; none: the snapshot shows them all.
     pub companies: Option<Vec<RecordId>>,
+}
+
+/// The conversations of a contact.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Conversations {
+    /// What the counts need, of all of them.
+    pub outlines: Vec<ConversationOutline>,
+    /// The newest in full, the newest first.
+    pub newest: Vec<Value>,
 }
 
 /// Which contact to load, and which of Brevo's.
@@ -44,6 +57,12 @@ pub struct Subject {
     pub tags: BTreeMap<RecordId, String>,
     /// The companies that they list, as far as they are known.
     pub companies: BTreeMap<RecordId, Record>,
+    /// Names of subscription types, as far as they are known.
+    pub subscription_types: BTreeMap<RecordId, String>,
+    /// Its conversations.
+    pub conversations: Conversations,
+    /// What the rules say of it where they look at other records, the newest last.
+    pub overlays: Vec<Overlay>,
     /// Other live contacts with the same address, by id.
     pub duplicates: Vec<Record>,
     /// The Brevo contact that stands for this one.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Derivation, MirrorWrite, Priority};
-use crate::model::{Decision, RecordId, Timestamp};
+use crate::model::{Decision, Emission, RecordId, Timestamp};
 
 /// What is to be done for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +145,15 @@ pub struct Cause {
     pub rule_set: Option<String>,
 }
 
+/// What a conversation or a custom event gave off, on its way to where it belongs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emitted {
+    /// What the rules said.
+    pub emission: Emission,
+    /// The version of the record that they looked at.
+    pub at: Timestamp,
+}
+
 /// The end of a claim, with all that becomes true in the same step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {
@@ -158,6 +167,8 @@ pub struct Settlement {
     pub decision: Option<Box<Decision>>,
     /// Other contacts that this one's end makes dirty.
     pub dirties: Vec<RecordId>,
+    /// What a record that is no contact gave off; none: it is a contact, or did not end as decided.
+    pub emission: Option<Box<Emitted>>,
     /// The derivation that ended as decided, with the events that it tracked; none where it did not.
     pub derivation: Option<Box<Derivation>>,
 }
@@ -171,6 +182,7 @@ impl Settlement {
             mirror: Vec::new(),
             decision: None,
             dirties: Vec::new(),
+            emission: None,
             derivation: None,
         }
     }

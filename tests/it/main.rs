@@ -13,6 +13,7 @@ mod check;
 mod completeness;
 mod connect;
 mod consent;
+mod conversations;
 mod cost;
 mod crash;
 mod events;

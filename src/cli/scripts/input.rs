@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::engine::{existing_of, preview, subject_of};
+use crate::engine::{existing_of, preview, seen_alone, stored_record, subject_of};
 use crate::intercom::normalize::{self, Completeness};
 use crate::intercom::{Content, trusted};
-use crate::model::{Email, Liveness, Record, RecordId, RecordKey, RecordKind, Timestamp};
+use crate::model::{Email, Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Timestamp};
 use crate::rules::{RuleSet, conversation_summary};
 use crate::store::{SqliteStore, Store, Subject};
 
@@ -80,11 +80,11 @@ impl Source {
             return Self::contact(&store, id).await;
         }
         let key = RecordKey { kind, id };
-        let found = store.record(key.clone()).await?;
+        let found = stored_record(&store, key.clone()).await?;
         let record = found.ok_or_else(|| unknown(&format!("{kind} `{}`", key.id.as_str())))?;
         Ok(Self::Ready(Box::new(Input {
             key,
-            record: Arc::new(record.body),
+            record: Arc::new(record),
             existing: None,
             from: "the store".to_owned(),
             notes: Vec::new(),
@@ -192,8 +192,14 @@ fn of_json(value: &Value, from: String, now: Timestamp) -> Result<Input, String>
             normalize::company(value, Completeness::Partial)
         }
         RecordKind::Conversation if is_raw_conversation(value) => {
-            let completeness = normalize::conversation_completeness(value);
-            normalize::conversation(value, completeness)
+            let said = trusted("conversation.updated", value, now).map_err(|error| error.reason)?;
+            return match said.content {
+                Content::Snapshots(snapshots) => match snapshots.first() {
+                    Some(snapshot) => Ok(of_snapshot(snapshot, from)),
+                    None => Err("it is no conversation".to_owned()),
+                },
+                _ => Err("it is no conversation".to_owned()),
+            };
         }
         RecordKind::Event if value.get("contact").is_none() => normalize::event(value),
         _ => value.clone(),
@@ -214,6 +220,19 @@ fn of_notification(envelope: &Value, from: String, now: Timestamp) -> Result<Inp
         Content::Snapshots(snapshots) => snapshots,
     };
     let of = |kind: RecordKind| snapshots.iter().find(move |snapshot| snapshot.key.kind == kind);
+    let primary = snapshots.first().ok_or("it is about no record")?;
+    if primary.is_hint {
+        return Err("it says that something changed, and not what".to_owned());
+    }
+    if primary.key.kind != RecordKind::Contact {
+        if !primary.liveness.is_live() {
+            return Err(format!(
+                "it says that the {} is gone: no rule is asked about it",
+                primary.key.kind
+            ));
+        }
+        return Ok(of_snapshot(primary, from));
+    }
     let contact = of(RecordKind::Contact).ok_or("it is about no contact")?.clone();
     if !contact.liveness.is_live() {
         return Err("it says that the contact is gone: no rule is asked about it".to_owned());
@@ -229,6 +248,22 @@ fn of_notification(envelope: &Value, from: String, now: Timestamp) -> Result<Inp
     }
     let record = Arc::new(assembled(&subject)?);
     Ok(Input { key, record, existing: None, from, notes: not_known(&subject) })
+}
+
+/// A conversation, an event or a company as a delivery shows it, with what it tells of itself.
+fn of_snapshot(snapshot: &Snapshot, from: String) -> Input {
+    let record = seen_alone(snapshot);
+    let notes = match snapshot.key.kind {
+        RecordKind::Conversation | RecordKind::Event => {
+            vec![
+                "the file names its contact by id alone, which is all that the rules see of it"
+                    .to_owned(),
+            ]
+        }
+        _ => Vec::new(),
+    };
+    let (key, record) = (snapshot.key.clone(), Arc::new(record));
+    Input { key, record, existing: None, from, notes }
 }
 
 /// The contact with its relations, without any rule that chooses among several.

@@ -171,8 +171,7 @@ pub(crate) const VIEWS: Group = Group {
 };
 
 /// What records have no content for in this version, by the beginnings of paths.
-pub(crate) const NOT_READ_YET: [&str; 3] =
-    ["contact.conversations", "contact.events", "contact.subscriptions"];
+pub(crate) const NOT_READ_YET: [&str; 1] = ["contact.events"];
 
 /// Fields that belong to one kind of record.
 #[derive(Debug, Clone, Copy)]
@@ -226,7 +225,11 @@ pub(crate) const RECORDS: [Fields; 7] = [
             field("conversations.last_ai_rating", Kind::Maybe(&Kind::Int), "how it was rated"),
             field("conversations.last_channel", Kind::Maybe(&Kind::Text), "where the newest began"),
             field("conversations.tags", Kind::List, "the names of the tags of all of them"),
-            field("conversations.all", Kind::List, "the conversations"),
+            field(
+                "conversations.all",
+                Kind::List,
+                "the conversations, the newest first, at most 100; the counts are of all",
+            ),
             field("events.NAME.count", Kind::Int, "how often a custom event came"),
             field("events.NAME.first", Kind::Time, "when first"),
             field("events.NAME.last", Kind::Time, "when last"),
@@ -251,8 +254,10 @@ pub(crate) const RECORDS: [Fields; 7] = [
             field(
                 "transitions",
                 Kind::List,
-                "what happened to it, in order: `kind` (created, replied, closed, opened, snoozed, unsnoozed, rated, …) and \
-                 `at`. Gathered from notifications and statistics, so that none is lost where several changes are derived at once",
+                "what happened to it, in order: `kind` (created, replied, noted, assigned, closed, opened, snoozed, unsnoozed, \
+                 rated, ai_resolved, ai_escalated, ai_rated), `at`, where it is known `by` (contact, admin, bot), and `rating` or \
+                 `resolution`. Gathered from notifications and statistics, so that none is lost where several changes are \
+                 derived at once",
             ),
         ],
     },

@@ -11,19 +11,22 @@ use crate::store::{
     Withheld,
 };
 
-/// Remembers a derivation and the events whose keys are new, in the transaction of its end.
+/// Remembers a derivation and the events whose keys are new, in the transaction of its end; answers how
+/// many of them are to be sent.
 pub(super) fn track(
     tx: &Tx<'_>,
     ids: &Ids,
     derivation: &Derivation,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
+    let mut due = 0;
     if !derivation.events.is_empty() {
         let last = last_derivation(tx.conn, ids, derivation)?;
         let live_since = live_since(tx.conn, ids)?;
         for traced in &derivation.events {
             let withheld = derivation.withholds(traced.value.at, last.as_ref(), live_since);
-            insert(tx, ids, derivation, traced, withheld, now)?;
+            let is_new = insert(tx, ids, derivation, traced, withheld, now)?;
+            due += u64::from(is_new && withheld.is_none());
         }
     }
     tx.conn
@@ -40,7 +43,7 @@ pub(super) fn track(
             derivation.snapshot.as_bytes(),
             derivation.as_of.seconds(),
         ))?;
-    Ok(())
+    Ok(due)
 }
 
 fn last_derivation(
@@ -68,7 +71,7 @@ fn live_since(conn: &Connection, ids: &Ids) -> Result<Option<Timestamp>, StoreEr
     Ok(text.and_then(|text| text.parse().ok()).map(Timestamp::from_seconds))
 }
 
-/// Of a key that exists only the properties of a dead letter change: with them it may be retried.
+/// True if the key is new. Of one that exists only the properties of a dead letter change: with them it may be retried.
 fn insert(
     tx: &Tx<'_>,
     ids: &Ids,
@@ -76,7 +79,7 @@ fn insert(
     traced: &crate::model::Traced<TrackedEvent>,
     withheld: Option<Withheld>,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let event = &traced.value;
     let properties = match withheld {
         None => Some(serde_json::to_string(&event.properties)?),
@@ -106,7 +109,7 @@ fn insert(
         ))?;
     if added > 0 {
         tx.count("events_known", i64::from(withheld.is_some()));
-        return Ok(());
+        return Ok(true);
     }
     tx.conn
         .prepare_cached(
@@ -120,11 +123,12 @@ fn insert(
             traced.origin.to_string(),
             derivation.rule_set.as_str(),
         ))?;
-    Ok(())
+    Ok(false)
 }
 
 /// What is due, in the order in which it was tracked. While an event waits for its next attempt, the
-/// later ones of its contact wait with it.
+/// later ones of its contact wait with it. What another record says of a contact goes behind the
+/// contact's own write, which may be what makes it known to Brevo.
 pub(super) fn due(
     conn: &Connection,
     ids: &Ids,
@@ -139,6 +143,9 @@ pub(super) fn due(
              SELECT 1 FROM events AS earlier INDEXED BY events_contact
              WHERE earlier.workspace = event.workspace AND earlier.contact = event.contact
                  AND earlier.state = 'due' AND earlier.seq < event.seq AND earlier.due > ?2)
+             AND (subject LIKE 'contact:%' OR NOT EXISTS (
+                 SELECT 1 FROM work WHERE work.workspace = event.workspace AND work.task = 'contact'
+                     AND work.id = event.contact AND (work.claimed = 1 OR work.due <= ?2)))
          ORDER BY seq LIMIT ?3",
     )?;
     let rows = statement.query_map((ids.workspace(), now.seconds(), limit as i64), read)?;

@@ -4,10 +4,12 @@ mod address;
 mod books;
 mod brevo_intake;
 mod connections;
+mod conversations;
 mod dead_letters;
 mod events;
 mod holds;
 mod mirror;
+mod overlays;
 mod reader;
 mod records;
 mod rule_sets;
@@ -36,8 +38,9 @@ use writer::Writer;
 use super::{
     Acceptance, Arrival, Channel, Claim, Connection as Connected, Content, DeadLetter,
     DeadLetterQuery, DueEvent, EventEnd, HeldChange, Hold, Judged, Measure, MirrorEntry, Missing,
-    OpenImport, OptOut, Priority, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store,
-    StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, WorkKey,
+    OpenImport, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
+    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
+    Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
@@ -48,7 +51,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 10;
+const SCHEMA: i64 = 11;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -218,6 +221,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0008_connections.sql")),
         M::up(include_str!("../migrations/0009_holds.sql")),
         M::up(include_str!("../migrations/0010_parked_values.sql")),
+        M::up(include_str!("../migrations/0011_conversations.sql")),
     ])
 }
 
@@ -396,7 +400,7 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         self.write(move |tx, ids| {
             for id in contacts {
-                let key = WorkKey { task: super::Task::Contact, id };
+                let key = WorkKey { task: Task::Contact, id };
                 let dirt = Dirt::again(priority, now).because(Because::of(cause));
                 work::dirty(tx, ids, &key, dirt)?;
             }
@@ -471,21 +475,32 @@ impl Store for SqliteStore {
     }
 
     async fn rederive_all(&self, cause: Option<i64>, now: Timestamp) -> Result<u64, StoreError> {
+        // Conversations and events first: what they say of contacts makes those dirty again.
+        const KINDS: [(RecordKind, Task); 3] = [
+            (RecordKind::Conversation, Task::Conversation),
+            (RecordKind::Event, Task::Event),
+            (RecordKind::Contact, Task::Contact),
+        ];
         let because = Because::of(cause);
-        let (mut total, mut after) = (0, String::new());
-        loop {
-            let from = std::mem::take(&mut after);
-            let page = self
-                .write(move |tx, ids| {
-                    work::rederive_page(tx, ids, &from, PER_TRANSACTION as i64, because, now)
-                })
-                .await?;
-            total += page.len() as u64;
-            match page.last() {
-                Some(last) => after = last.to_string(),
-                None => return Ok(total),
+        let mut total = 0;
+        for kind in KINDS {
+            let mut after = String::new();
+            loop {
+                let from = std::mem::take(&mut after);
+                let page = self
+                    .write(move |tx, ids| {
+                        let limit = PER_TRANSACTION as i64;
+                        work::rederive_page(tx, ids, kind, &from, limit, because, now)
+                    })
+                    .await?;
+                total += page.len() as u64;
+                match page.last() {
+                    Some(last) => after = last.to_string(),
+                    None => break,
+                }
             }
         }
+        Ok(total)
     }
 
     async fn next_due(&self, priorities: &[Priority]) -> Result<Option<Timestamp>, StoreError> {
@@ -496,6 +511,16 @@ impl Store for SqliteStore {
     async fn subjects(&self, contacts: Vec<SubjectQuery>) -> Result<Vec<Subject>, StoreError> {
         self.read(move |conn, ids| {
             contacts.into_iter().map(|query| subjects::load(conn, ids, query)).collect()
+        })
+        .await
+    }
+
+    async fn record_subjects(
+        &self,
+        keys: Vec<RecordKey>,
+    ) -> Result<Vec<RecordSubject>, StoreError> {
+        self.read(move |conn, ids| {
+            keys.into_iter().map(|key| subjects::load_record(conn, ids, key)).collect()
         })
         .await
     }

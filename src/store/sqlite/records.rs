@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::work::{self, Because, Dirt};
 use super::writer::Tx;
-use super::{Ids, mirror};
+use super::{Ids, conversations, mirror};
 use crate::model::{
-    Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Source,
-    Timestamp, Version, canonical_json, email_of,
+    ConversationOutline, Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey,
+    RecordKind, Snapshot, Source, Timestamp, Transition, Version, canonical_json, email_of,
 };
 use crate::store::{
     Acceptance, Cause, Channel, Journalled, OptOut, Priority, StoreError, Task, WorkKey,
@@ -18,10 +18,39 @@ use crate::store::{
 /// no JSON to read or write.
 pub(super) struct Prepared {
     /// It has its body only if it is partial, and has to be laid over the one that is stored.
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     body: String,
     email: Option<Email>,
     companies: Vec<String>,
+    pub(super) conversation: PreparedConversation,
+}
+
+/// What is taken out of a conversation.
+#[derive(Default)]
+pub(super) struct PreparedConversation {
+    /// Who takes part; none: the snapshot does not say.
+    pub(super) contacts: Option<Vec<RecordId>>,
+    /// What the counts of those who take part need, as it is stored.
+    pub(super) outline: String,
+    state: Option<String>,
+    course: Vec<Transition>,
+}
+
+impl PreparedConversation {
+    fn of(snapshot: &Snapshot) -> Self {
+        if snapshot.key.kind != RecordKind::Conversation {
+            return Self::default();
+        }
+        let body = &snapshot.body;
+        let contacts = body.get("contacts").and_then(Value::as_array);
+        let id = |contact: &Value| contact.get("id")?.as_str()?.parse().ok();
+        Self {
+            contacts: contacts.map(|contacts| contacts.iter().filter_map(id).collect()),
+            outline: serde_json::to_string(&ConversationOutline::of(body)).unwrap_or_default(),
+            state: body.get("state").and_then(Value::as_str).map(str::to_owned),
+            course: snapshot.course.clone(),
+        }
+    }
 }
 
 impl From<Snapshot> for Prepared {
@@ -30,9 +59,10 @@ impl From<Snapshot> for Prepared {
         let body = canonical_json(&snapshot.body);
         let email = if is_contact { email_of(&snapshot.body) } else { None };
         let companies = if is_contact { shown_companies(&snapshot.body) } else { Vec::new() };
+        let conversation = PreparedConversation::of(&snapshot);
         let snapshot =
             if snapshot.is_partial { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
-        Self { snapshot, body, email, companies }
+        Self { snapshot, body, email, companies, conversation }
     }
 }
 
@@ -144,15 +174,32 @@ pub(super) fn accept_snapshot(
     dirt: Dirt,
 ) -> Result<(), StoreError> {
     let key = &incoming.snapshot.key;
+    if incoming.snapshot.is_hint {
+        return make_dirty(tx, ids, key, Dirt { needs_read: true, ..dirt });
+    }
     let stored = standing(tx, ids, key)?;
     let whole = completed(tx, ids, incoming)?;
     let incoming = whole.as_ref().unwrap_or(incoming);
     let compared = stored.as_ref().map(|stored| stored.record.compare(&incoming.snapshot));
-    match compared.unwrap_or(Freshness::Newer) {
+    let order = compared.unwrap_or(Freshness::Newer);
+    // An event is a message: what came first is it, and another delivery of it says nothing new.
+    let order = if key.kind == RecordKind::Event && stored.is_some() {
+        Freshness::Unchanged
+    } else {
+        order
+    };
+    if order == Freshness::Newer {
+        put(tx, ids, incoming, stored.as_ref())?;
+    }
+    let has_news = has_news(tx, ids, incoming, stored.as_ref(), order)?;
+    match order {
+        Freshness::Unchanged | Freshness::Older if has_news => make_dirty(tx, ids, key, dirt)?,
         Freshness::Unchanged => tx.count("unchanged", dirt.carried),
         Freshness::Older => tx.count("superseded", dirt.carried),
         Freshness::Newer => {
-            put(tx, ids, incoming, stored.as_ref())?;
+            if key.kind == RecordKind::Conversation {
+                conversations::accept(tx, ids, incoming, dirt)?;
+            }
             make_dirty(tx, ids, key, dirt)?;
         }
         Freshness::Tie => {
@@ -162,6 +209,53 @@ pub(super) fn accept_snapshot(
         }
     }
     Ok(())
+}
+
+/// Takes up what a delivery tells of the course of a conversation, stale or not; true if any of it is
+/// new.
+fn has_news(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    incoming: &Prepared,
+    stored: Option<&Standing>,
+    order: Freshness,
+) -> Result<bool, StoreError> {
+    let Snapshot { key, version, liveness, .. } = &incoming.snapshot;
+    if key.kind != RecordKind::Conversation || !liveness.is_live() {
+        return Ok(false);
+    }
+    let stands = match stored {
+        Some(stored) if order != Freshness::Newer => conversations::Stands {
+            state: state_of(tx.conn, ids, key)?,
+            at: stored.record.version.at,
+        },
+        _ => conversations::Stands { state: incoming.conversation.state.clone(), at: version.at },
+    };
+    let before = stored.map(|stored| stored.record.version.at);
+    let course = &incoming.conversation.course;
+    conversations::gather_course(tx, ids, &key.id, course, before, &stands)
+}
+
+/// The state of a stored conversation; none if it is gone.
+fn state_of(conn: &Connection, ids: &Ids, key: &RecordKey) -> Result<Option<String>, StoreError> {
+    let state: Option<Option<String>> = conn
+        .prepare_cached(
+            "SELECT body ->> 'state' FROM records
+             WHERE workspace = ?1 AND kind = ?2 AND id = ?3 AND liveness = 'live'",
+        )?
+        .query_row((ids.workspace(), key.kind.as_str(), key.id.as_str()), |row| row.get(0))
+        .optional()?;
+    Ok(state.flatten())
+}
+
+/// True if a record was ever seen.
+pub(super) fn exists(conn: &Connection, ids: &Ids, key: &RecordKey) -> Result<bool, StoreError> {
+    let found: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM records WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .query_row((ids.workspace(), key.kind.as_str(), key.id.as_str()), |row| row.get(0))?;
+    Ok(found > 0)
 }
 
 /// A partial snapshot laid over what is stored, if anything is.
@@ -177,12 +271,10 @@ fn make_dirty(tx: &Tx<'_>, ids: &Ids, key: &RecordKey, dirt: Dirt) -> Result<(),
     let task = match key.kind {
         RecordKind::Contact => Task::Contact,
         RecordKind::Company => Task::Company,
-        // Nothing is derived from a tag by itself, nor from what this version does not read yet.
-        RecordKind::Tag
-        | RecordKind::Conversation
-        | RecordKind::Event
-        | RecordKind::BrevoContact
-        | RecordKind::BrevoEvent => {
+        RecordKind::Conversation => Task::Conversation,
+        RecordKind::Event => Task::Event,
+        // Nothing is derived from a tag by itself.
+        RecordKind::Tag | RecordKind::BrevoContact | RecordKind::BrevoEvent => {
             tx.count("ignored", dirt.carried);
             return Ok(());
         }

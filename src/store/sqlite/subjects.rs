@@ -3,9 +3,13 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
-use super::{Ids, brevo_intake, mirror, records, verification, work};
-use crate::model::{Record, RecordId, RecordKey};
-use crate::store::{Channel, StoreError, Subject, SubjectQuery, Sublists};
+use super::{
+    Ids, books, brevo_intake, conversations, mirror, overlays, records, verification, work,
+};
+use crate::model::{Email, Record, RecordId, RecordKey, RecordKind};
+use crate::store::{
+    Channel, RecordSubject, SUBSCRIPTION_TYPES, StoreError, Subject, SubjectQuery, Sublists,
+};
 
 /// How many contacts with one address are looked at.
 const DUPLICATES: i64 = 100;
@@ -23,6 +27,9 @@ pub(super) fn load(
         sublists: None,
         tags: Default::default(),
         companies: Default::default(),
+        subscription_types: Default::default(),
+        conversations: Default::default(),
+        overlays: Vec::new(),
         duplicates: Vec::new(),
         owned: None,
         address: None,
@@ -55,6 +62,19 @@ pub(super) fn load(
         if let Some(found) = records::record(conn, ids, &RecordKey::company(company.clone()))? {
             subject.companies.insert(company, found);
         }
+    }
+    subject.conversations = conversations::of_contact(conn, ids, &subject.id)?;
+    subject.overlays = overlays::of_contact(conn, ids, &subject.id)?;
+    let has_subscriptions = |field: &str| {
+        let types = record.body.get(field).and_then(Value::as_array);
+        types.is_some_and(|types| !types.is_empty())
+    };
+    if has_subscriptions("opted_in_subscription_types")
+        || has_subscriptions("opted_out_subscription_types")
+    {
+        let known = books::fact(conn, ids, SUBSCRIPTION_TYPES)?;
+        subject.subscription_types =
+            known.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     }
     if let Some(email) = record.email() {
         subject.duplicates = duplicates(conn, ids, email.as_str(), &subject.id)?;
@@ -121,4 +141,60 @@ fn duplicates(
         records::read_record(row, RecordKey::contact(id), 1)
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Loads what the derivation of a record needs that is no contact.
+pub(super) fn load_record(
+    conn: &Connection,
+    ids: &Ids,
+    key: RecordKey,
+) -> Result<RecordSubject, StoreError> {
+    let record = records::record(conn, ids, &key)?;
+    let body = record.as_ref().map(|record| &record.body);
+    let mut subject = RecordSubject {
+        overlays: overlays::of_subject(conn, ids, &key)?,
+        course: Vec::new(),
+        contacts: Vec::new(),
+        contacts_count: 0,
+        key,
+        record: None,
+    };
+    match subject.key.kind {
+        RecordKind::Conversation => {
+            subject.course = conversations::course(conn, ids, &subject.key.id)?;
+            subject.contacts = body.map(participants_of).unwrap_or_default();
+        }
+        RecordKind::Event => {
+            subject.contacts =
+                body.map_or(Ok(None), |body| person_of(conn, ids, body))?.into_iter().collect();
+        }
+        RecordKind::Company => {
+            let count: i64 = conn
+                .prepare_cached(
+                    "SELECT count(*) FROM members WHERE workspace = ?1 AND company = ?2",
+                )?
+                .query_row((ids.workspace(), subject.key.id.as_str()), |row| row.get(0))?;
+            subject.contacts_count = count.unsigned_abs();
+        }
+        _ => {}
+    }
+    subject.record = record;
+    Ok(subject)
+}
+
+fn participants_of(body: &Value) -> Vec<RecordId> {
+    let contacts = body.get("contacts").and_then(Value::as_array).into_iter().flatten();
+    contacts.filter_map(|contact| contact.get("id")?.as_str()?.parse().ok()).collect()
+}
+
+/// The contact that an event belongs to: by Intercom's id, else by its address.
+fn person_of(conn: &Connection, ids: &Ids, body: &Value) -> Result<Option<RecordId>, StoreError> {
+    let text = |field: &str| body.get(field).and_then(Value::as_str);
+    if let Some(id) = text("intercom_user_id").and_then(|id| id.parse().ok()) {
+        return Ok(Some(id));
+    }
+    match text("email").and_then(|email| email.parse::<Email>().ok()) {
+        Some(email) => records::contact_with(conn, ids, &email),
+        None => Ok(None),
+    }
 }

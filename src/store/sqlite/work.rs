@@ -3,9 +3,11 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, dead_letters, events, holds, mirror};
-use crate::model::{Change, RecordId, Timestamp};
-use crate::store::{Claim, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey};
+use super::{Ids, dead_letters, events, holds, mirror, overlays};
+use crate::model::{Change, RecordId, RecordKind, Timestamp};
+use crate::store::{
+    Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey,
+};
 
 /// How a key becomes dirty.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +203,8 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Settlement { claim, ending, mirror: writes, decision, dirties, derivation } = settlement;
+    let Settlement { claim, ending, mirror: writes, decision, dirties, emission, derivation } =
+        settlement;
     let key = &claim.key;
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
     let standing = tx
@@ -222,8 +225,14 @@ pub(super) fn settle(
     if let Some(decision) = decision {
         put_decision(tx, ids, decision)?;
     }
+    let mut gave = false;
     if let (Some(derivation), Ending::Done { .. }) = (derivation, ending) {
-        events::track(tx, ids, derivation, now)?;
+        gave |= events::track(tx, ids, derivation, now)? > 0;
+    }
+    if let (Some(emitted), Ending::Done { .. }) = (emission, ending) {
+        let Emitted { emission, at } = &**emitted;
+        let dirt = Dirt::again(claim.priority, now).because(Because::of(claim.cause));
+        gave |= overlays::put(tx, ids, emission, *at, dirt)?;
     }
     for contact in dirties {
         let key = WorkKey { task: Task::Contact, id: contact.clone() };
@@ -245,9 +254,14 @@ pub(super) fn settle(
     let is_last = seq == claim.seq && (wrote || !stirred);
     match ending {
         Ending::Done { outcome, due_again } => {
-            count_outcome(tx, ids, key, *outcome, standing.in_claim)?;
+            let outcome = match outcome {
+                // Only here it shows whether anything that a record gave off is new.
+                Outcome::Applied if emission.is_some() && !gave => Outcome::Unchanged,
+                outcome => *outcome,
+            };
+            count_outcome(tx, ids, key, outcome, standing.in_claim)?;
             if is_last && key.task == Task::Contact {
-                let waits = *outcome == Outcome::Held;
+                let waits = outcome == Outcome::Held;
                 let rest = if waits { holds::Rest::Waits } else { holds::Rest::Nothing };
                 let version = decision.as_ref().map(|decision| decision.rule_set.as_str());
                 holds::settle(tx, ids, &key.id, rest, version)?;
@@ -303,7 +317,8 @@ fn count_outcome(
     inputs: i64,
 ) -> Result<(), StoreError> {
     if inputs == 0 {
-        tx.count("rederived", i64::from(key.task == Task::Contact));
+        let derives = matches!(key.task, Task::Contact | Task::Conversation | Task::Event);
+        tx.count("rederived", i64::from(derives));
         return Ok(());
     }
     let name = match outcome {
@@ -461,26 +476,28 @@ pub(super) fn next_due(
     Ok(earliest)
 }
 
-/// Makes the live contacts dirty whose ids follow `after`, at most `limit`; answers the last of them.
+/// Makes the live records of a kind dirty whose ids follow `after`, at most `limit`; answers the last of
+/// them.
 pub(super) fn rederive_page(
     tx: &Tx<'_>,
     ids: &Ids,
+    (kind, task): (RecordKind, Task),
     after: &str,
     limit: i64,
     because: Because,
     now: Timestamp,
 ) -> Result<Vec<RecordId>, StoreError> {
-    let contacts: Vec<RecordId> = tx
+    let records: Vec<RecordId> = tx
         .conn
         .prepare_cached(
-            "SELECT id FROM records WHERE workspace = ?1 AND kind = 'contact' AND liveness = 'live' AND id > ?2
+            "SELECT id FROM records WHERE workspace = ?1 AND kind = ?4 AND liveness = 'live' AND id > ?2
              ORDER BY id LIMIT ?3",
         )?
-        .query_map((ids.workspace(), after, limit), |row| super::parsed(row, 0))?
+        .query_map((ids.workspace(), after, limit, kind.as_str()), |row| super::parsed(row, 0))?
         .collect::<Result<_, _>>()?;
-    for id in &contacts {
-        let key = WorkKey { task: Task::Contact, id: id.clone() };
+    for id in &records {
+        let key = WorkKey { task, id: id.clone() };
         dirty(tx, ids, &key, Dirt::again(Priority::Bulk, now).because(because))?;
     }
-    Ok(contacts)
+    Ok(records)
 }
