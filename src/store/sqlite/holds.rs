@@ -252,10 +252,7 @@ fn is_within_window(
         )?
         .query_row((ids.workspace(), contact.as_str()), |row| row.get(0))?;
     let contacts = others.unsigned_abs() + 1;
-    // Who is managed is counted only where it matters.
-    if contacts > measure.bound.contacts
-        && measure.bound.is_exceeded_by(contacts, managed(tx.conn, ids)?)
-    {
+    if is_exceeded(tx, ids, measure, contacts)? {
         return Ok(false);
     }
     tx.conn
@@ -579,43 +576,69 @@ pub(super) fn has_decided(conn: &Connection, ids: &Ids) -> Result<bool, StoreErr
     Ok(has)
 }
 
-/// Ends counts whose last key was derived. A key that fails by itself is not waited for. Answers
-/// what waits for approval from now on.
+/// Ends counts whose last key was derived, and those that stay below the bound whatever the last few
+/// come to: a key that is stuck must not hold up the others. One that fails by itself is not waited
+/// for. Answers what waits for approval from now on.
 pub(super) fn close_counts(
     tx: &Tx<'_>,
     ids: &Ids,
     measure: &Measure,
 ) -> Result<Vec<Hold>, StoreError> {
-    let counted: Vec<i64> = tx
+    let counting: Vec<i64> = tx
         .conn
         .prepare_cached(
-            "SELECT id FROM holds WHERE workspace = ?1 AND state = 'counting' AND fed = 1
-             AND NOT EXISTS (SELECT 1 FROM work WHERE work.workspace = ?1 AND cause = holds.id
-                             AND failing_since IS NULL)",
+            "SELECT id FROM holds WHERE workspace = ?1 AND state = 'counting' AND fed = 1",
         )?
         .query_map((ids.workspace(),), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut held = Vec::new();
-    for id in counted {
-        let contacts: i64 = tx
-            .conn
-            .prepare_cached(
-                "SELECT count(*) FROM held_changes
-                 WHERE workspace = ?1 AND hold = ?2 AND state = 'waits'",
-            )?
-            .query_row((ids.workspace(), id), |row| row.get(0))?;
-        let contacts = contacts.unsigned_abs();
-        let is_exceeded = contacts > measure.bound.contacts
-            && !measure.bound.is_off()
-            && measure.bound.is_exceeded_by(contacts, managed(tx.conn, ids)?);
-        if is_exceeded {
+    for id in counting {
+        let few = measure.bound.contacts + 1;
+        let open = open_keys(tx.conn, ids, id, few)?;
+        let contacts = contacts_of(tx.conn, ids, id)?;
+        if !is_exceeded(tx, ids, measure, contacts + open)? && open < few {
+            set_state(tx, ids, id, State::Releasing)?;
+        } else if open == 0 {
             set_state(tx, ids, id, State::Held)?;
             held.extend(hold(tx.conn, ids, id)?);
-        } else {
-            set_state(tx, ids, id, State::Releasing)?;
         }
     }
     Ok(held)
+}
+
+/// How many keys of a cause are to be derived, up to `limit`.
+fn open_keys(conn: &Connection, ids: &Ids, cause: i64, limit: u64) -> Result<u64, StoreError> {
+    let open: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM work
+             WHERE workspace = ?1 AND cause = ?2 AND failing_since IS NULL LIMIT ?3)",
+        )?
+        .query_row((ids.workspace(), cause, limit.cast_signed()), |row| row.get(0))?;
+    Ok(open.unsigned_abs())
+}
+
+fn contacts_of(conn: &Connection, ids: &Ids, hold: i64) -> Result<u64, StoreError> {
+    let contacts: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM held_changes
+             WHERE workspace = ?1 AND hold = ?2 AND state = 'waits'",
+        )?
+        .query_row((ids.workspace(), hold), |row| row.get(0))?;
+    Ok(contacts.unsigned_abs())
+}
+
+/// Who is managed is counted only where it matters.
+fn is_exceeded(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    measure: &Measure,
+    contacts: u64,
+) -> Result<bool, StoreError> {
+    let Measure { bound, .. } = measure;
+    if bound.is_off() || contacts <= bound.contacts {
+        return Ok(false);
+    }
+    Ok(bound.is_exceeded_by(contacts, managed(tx.conn, ids)?))
 }
 
 /// Works off what was decided: lets go, rejects, or has derived again what waits. Answers how many

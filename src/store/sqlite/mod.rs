@@ -921,4 +921,6 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
+mod holds_tests;
+#[cfg(test)]
 mod tests;
