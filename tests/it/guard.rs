@@ -279,6 +279,11 @@ async fn rules_that_unsubscribe_delete_and_clear_many_are_held_and_new_people_ar
              brevo.MARK = \"{what}\";\n    brevo.add_to_list(35);\n    brevo.add_to_list(36);\n    {line}\n}}\n"
         );
         edit(&app, &text).await;
+        let cause = format!("rule set {}", app.status().await.rules.version.unwrap());
+        until("what these rules take away is held", async || {
+            (only_hold(&app).await.cause == cause).then_some(())
+        })
+        .await;
         app.drained().await;
         let hold = only_hold(&app).await;
         assert_eq!(hold.contacts, 40, "{what}: {hold:?}");
@@ -299,6 +304,58 @@ async fn rules_that_unsubscribe_delete_and_clear_many_are_held_and_new_people_ar
         assert_eq!(app.sandbox.brevo.list_members(36).len(), 40);
     }
     app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_takes_away_from_many_is_held_and_says_so() {
+    let rules = "fn map_contact(contact, brevo) {\n    brevo.email = contact.email;\n    \
+                 brevo.add_to_list(\"favoured\");\n}\n";
+    let lists = "lists: { favoured: 36 }";
+    let app = App::builder()
+        .with_script("mapping.rhai", rules)
+        .with_setting("intercom", lists)
+        .start()
+        .await;
+    for contact in people(40, 0) {
+        app.sandbox.intercom.create_contact(contact).unwrap();
+    }
+    app.sync().await;
+    assert_eq!(app.sandbox.brevo.list_members(36).len(), 40);
+    let mut config = app.config();
+    config.intercom.lists.insert("favoured".to_owned(), 37);
+    app.engine().reconfigure(config).unwrap();
+    let hold = only_hold(&app).await;
+    app.drained().await;
+    let version = app.status().await.rules.version.unwrap();
+    assert_eq!(hold.cause, format!("configuration (rule set {version})"));
+    assert_eq!((hold.contacts, hold.removals), (40, 40));
+    assert_eq!(app.sandbox.brevo.list_members(36).len(), 40);
+    assert_eq!(app.sandbox.brevo.list_members(37).len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_by_two_sweeps_from_many_is_held_and_by_notifications_is_not() {
+    let app = app(60, 0).await;
+    let id = |person| app.sandbox.intercom.ids_by_email(&address(person)).remove(0);
+    for person in 0..25 {
+        let changed = app.sandbox.intercom.delete(&id(person)).unwrap();
+        app.fire(changed).await;
+    }
+    assert_eq!(app.sandbox.brevo.contact_count(), 35, "who is deleted by name, is deleted");
+    for person in 25..50 {
+        // Nobody is told.
+        app.sandbox.intercom.delete(&id(person)).unwrap();
+    }
+    app.sync().await;
+    app.sync().await;
+    let hold = only_hold(&app).await;
+    assert_eq!((hold.contacts, hold.deletions), (25, 25));
+    assert_eq!(app.sandbox.brevo.contact_count(), 35);
+    assert!(app.engine().approve_hold(hold.id).await.unwrap());
+    until("they are deleted", async || (app.sandbox.brevo.contact_count() == 10).then_some(()))
+        .await;
+    app.drained().await;
+    assert!(app.engine().holds().await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

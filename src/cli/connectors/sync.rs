@@ -119,6 +119,7 @@ struct Summary {
     superseded: u64,
     ignored: u64,
     skipped: u64,
+    held: u64,
     /// Dead letters that were made meanwhile.
     dead_letters: u64,
     /// Calls that were made to Brevo meanwhile; null if the engine does not tell.
@@ -299,6 +300,7 @@ fn summary(
         superseded: is.superseded.saturating_sub(was.superseded),
         ignored: is.ignored.saturating_sub(was.ignored),
         skipped: is.skipped.saturating_sub(was.skipped),
+        held: is.held.saturating_sub(was.held),
         dead_letters: after.dead_letters.saturating_sub(before.dead_letters),
         brevo_calls,
         seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
@@ -328,6 +330,9 @@ fn render(summary: &Summary) -> String {
     row("superseded", &summary.superseded.to_string());
     row("ignored", &summary.ignored.to_string());
     row("skipped", &summary.skipped.to_string());
+    if summary.held > 0 {
+        row("held", &format!("{} (see `tajo held list`)", summary.held));
+    }
     let see = if *dead_letters > 0 { " (see `tajo dead-letters list`)" } else { "" };
     row("dead letters", &format!("{dead_letters}{see}"));
     if let Some(calls) = brevo_calls {
@@ -351,6 +356,7 @@ mod tests {
             superseded: 0,
             ignored: 0,
             skipped: 6,
+            held: 0,
             dead_letters: 0,
             brevo_calls: Some(14),
             seconds: 12.3,
