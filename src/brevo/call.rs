@@ -30,6 +30,8 @@ pub enum CallKind {
     Import,
     /// `GET /processes/{id}`.
     Process,
+    /// `GET /processes`.
+    Processes,
     /// `GET` of a file in which an import lists rows; not part of the API.
     File,
     /// `GET /contacts/attributes`.
@@ -54,6 +56,26 @@ pub enum CallKind {
     FindEvents,
     /// `GET /webhooks`.
     Webhooks,
+    /// `GET /companies`.
+    Companies,
+    /// `POST /companies`.
+    CreateCompany,
+    /// `PATCH /companies/{id}`.
+    UpdateCompany,
+    /// `DELETE /companies/{id}`.
+    DeleteCompany,
+    /// `PATCH /companies/link-unlink/{id}`.
+    LinkCompany,
+    /// `POST /companies/import`.
+    ImportCompanies,
+    /// `GET /crm/attributes/companies`.
+    CompanyAttributes,
+    /// `POST /crm/attributes`.
+    CreateCompanyAttribute,
+    /// `POST /objects/{type}/batch/upsert`.
+    UpsertObjects,
+    /// `POST /contacts/doubleOptinConfirmation`.
+    DoubleOptIn,
 }
 
 impl CallKind {
@@ -70,6 +92,7 @@ impl CallKind {
             Self::Contact | Self::Update | Self::Delete => "/contacts/{identifier}",
             Self::Import => "/contacts/import",
             Self::Process => "/processes/{id}",
+            Self::Processes => "/processes",
             Self::File => "{file}",
             Self::Attributes => "/contacts/attributes",
             Self::CreateAttribute => "/contacts/attributes/{category}/{name}",
@@ -80,6 +103,14 @@ impl CallKind {
             Self::SendEvents => "/events/batch",
             Self::FindEvents => "/events",
             Self::Webhooks => "/webhooks",
+            Self::Companies | Self::CreateCompany => "/companies",
+            Self::UpdateCompany | Self::DeleteCompany => "/companies/{id}",
+            Self::LinkCompany => "/companies/link-unlink/{id}",
+            Self::ImportCompanies => "/companies/import",
+            Self::CompanyAttributes => "/crm/attributes/companies",
+            Self::CreateCompanyAttribute => "/crm/attributes",
+            Self::UpsertObjects => "/objects/{type}/batch/upsert",
+            Self::DoubleOptIn => "/contacts/doubleOptinConfirmation",
         }
     }
 
@@ -89,14 +120,18 @@ impl CallKind {
             | Self::ContactsPage
             | Self::Contact
             | Self::Process
+            | Self::Processes
             | Self::File
             | Self::Attributes
             | Self::Lists
             | Self::Folders
             | Self::FindEvents
-            | Self::Webhooks => Method::GET,
+            | Self::Webhooks
+            | Self::Companies
+            | Self::CompanyAttributes => Method::GET,
             Self::Update => Method::PUT,
-            Self::Delete => Method::DELETE,
+            Self::UpdateCompany | Self::LinkCompany => Method::PATCH,
+            Self::Delete | Self::DeleteCompany => Method::DELETE,
             Self::Upsert
             | Self::Import
             | Self::CreateAttribute
@@ -104,15 +139,30 @@ impl CallKind {
             | Self::CreateFolder
             | Self::AddToList
             | Self::RemoveFromList
-            | Self::SendEvents => Method::POST,
+            | Self::SendEvents
+            | Self::CreateCompany
+            | Self::ImportCompanies
+            | Self::CreateCompanyAttribute
+            | Self::UpsertObjects
+            | Self::DoubleOptIn => Method::POST,
         }
     }
 
     /// True where a second call changes nothing that the first did not. An import is written once: a
     /// second one of the same rows would hold up the account's queue. Two lists may share a name. An
-    /// event has no identity in Brevo: sent twice, it happened twice.
+    /// event has no identity in Brevo: sent twice, it happened twice. Nor has a company, and nobody likes
+    /// to be asked twice to confirm.
     pub(super) fn is_idempotent(self) -> bool {
-        !matches!(self, Self::Import | Self::CreateList | Self::CreateFolder | Self::SendEvents)
+        !matches!(
+            self,
+            Self::Import
+                | Self::CreateList
+                | Self::CreateFolder
+                | Self::SendEvents
+                | Self::CreateCompany
+                | Self::ImportCompanies
+                | Self::DoubleOptIn
+        )
     }
 
     /// Which rate limit the call counts against (facts: Brevo section 9).
@@ -121,7 +171,20 @@ impl CallKind {
             Self::File => Bucket::None,
             Self::SendEvents => Bucket::Events,
             // Only the sending of events has a bucket of its own.
-            Self::Account | Self::Process | Self::FindEvents | Self::Webhooks => Bucket::Other,
+            Self::Account
+            | Self::Webhooks
+            | Self::Process
+            | Self::Processes
+            | Self::FindEvents
+            | Self::Companies
+            | Self::CreateCompany
+            | Self::UpdateCompany
+            | Self::DeleteCompany
+            | Self::LinkCompany
+            | Self::ImportCompanies
+            | Self::CompanyAttributes
+            | Self::CreateCompanyAttribute
+            | Self::UpsertObjects => Bucket::Other,
             _ => Bucket::Contacts,
         }
     }
@@ -146,6 +209,7 @@ pub(super) struct Call {
     pub(super) kind: CallKind,
     pub(super) url: Url,
     pub(super) body: Option<Bytes>,
+    pub(super) content_type: &'static str,
 }
 
 impl Call {
@@ -155,7 +219,7 @@ impl Call {
         let url = Url::parse(&text).map_err(|reason| {
             BrevoError::Unusable(format!("`base_url` cannot be used: {reason}"))
         })?;
-        Ok(Self { kind, url, body: None })
+        Ok(Self { kind, url, body: None, content_type: "application/json" })
     }
 
     /// Adds a parameter to the query.
@@ -172,6 +236,14 @@ impl Call {
         })?;
         self.body = Some(bytes.into());
         Ok(self)
+    }
+
+    /// Sets a body that is not JSON.
+    #[must_use]
+    pub(super) fn form(mut self, content_type: &'static str, body: Bytes) -> Self {
+        self.content_type = content_type;
+        self.body = Some(body);
+        self
     }
 }
 

@@ -298,7 +298,7 @@ impl BrevoClient {
             .header(HeaderName::from_static("api-key"), self.0.api_key.clone())
             .header(ACCEPT, HeaderValue::from_static("application/json"));
         match &call.body {
-            Some(body) => request.body("application/json", body.clone()),
+            Some(body) => request.body(call.content_type, body.clone()),
             None => request,
         }
     }

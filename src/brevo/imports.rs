@@ -130,7 +130,8 @@ impl BrevoClient {
             let text = "brevo names a file that is neither on its own host nor behind https";
             return Err(BrevoError::Unusable(text.into()));
         }
-        let call = Call { kind: CallKind::File, url: url.clone(), body: None };
+        let content_type = "text/csv";
+        let call = Call { kind: CallKind::File, url: url.clone(), body: None, content_type };
         Ok(parse_problem_rows(&self.send(lane, call).await?.body))
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn contact(answer: &Value) -> Option<BrevoContact> {
 }
 
 /// A value that Brevo holds, if it is one: `null`, `""` and `[]` mean that there is none.
-fn attribute_value(value: Value) -> Option<AttributeValue> {
+pub(super) fn attribute_value(value: Value) -> Option<AttributeValue> {
     match value {
         Value::Null => None,
         Value::Bool(flag) => Some(AttributeValue::Bool(flag)),

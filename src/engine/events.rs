@@ -13,12 +13,9 @@
 //! Blacklisted contacts have their events sent like anybody's: an event is data about a person, no
 //! message to him, and Brevo's own automations respect the blacklist.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::gate::Closed;
 use super::{EngineError, Inner};
@@ -30,133 +27,15 @@ use crate::store::{Cause, Doubt, DueEvent, EventEnd, EventTarget};
 /// How long Brevo is given to list an event whose answer was lost, before it is looked for. A process
 /// that starts again after it died waits as long.
 const LOOK_AFTER_SECONDS: i64 = 10;
-/// How long an account without events is left alone before it is tried again.
-const DISABLED_FOR: Duration = Duration::from_secs(600);
 /// The longest that the loop waits before it looks by itself.
 const LOOK: Duration = Duration::from_secs(30);
-/// Fewer events than these, after a pause of at least this, are sent at once.
+/// Fewer events than these, after a pause, are sent at once.
 const FEW: usize = 16;
-const PAUSE: Duration = Duration::from_secs(1);
 /// How often, and how long at a time, the loop waits for a fuller batch while more keep coming.
 const GATHER_LOOKS: u32 = 10;
 const GATHER_LOOK: Duration = Duration::from_millis(300);
 /// How long one event may fail before it is given up, in seconds.
 const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
-
-/// How the sending of events stands.
-#[derive(Debug, Default)]
-pub(crate) struct Sink {
-    work: Notify,
-    state: Mutex<State>,
-    /// Rounds of the bulk lane that may track more.
-    rounds: AtomicUsize,
-}
-
-/// A round of the bulk lane, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct BulkRound<'a>(&'a AtomicUsize);
-
-impl Drop for BulkRound<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The account or its key may not send events.
-    disabled: Option<String>,
-    /// The last attempt failed for no event's reason.
-    failing: Option<String>,
-    until: Option<Instant>,
-    failures: u32,
-    /// When the last batch was sent.
-    last: Option<Instant>,
-}
-
-impl Sink {
-    /// Says that there may be something to send.
-    pub(crate) fn wake(&self) {
-        self.work.notify_one();
-    }
-
-    /// Says that many contacts are about to be settled together.
-    pub(crate) fn expect_more(&self) -> BulkRound<'_> {
-        self.rounds.fetch_add(1, Ordering::Relaxed);
-        BulkRound(&self.rounds)
-    }
-
-    /// Tries at once again: the configuration changed.
-    pub(crate) fn reset(&self) {
-        *self.state() = State::default();
-        self.wake();
-    }
-
-    /// Why nothing is sent, if that will last.
-    pub(crate) fn disabled(&self) -> Option<String> {
-        self.state().disabled.clone()
-    }
-
-    /// What is not as it should be, for `status`.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let state = self.state();
-        let disabled = state.disabled.as_ref().map(|reason| {
-            format!("brevo takes no events, they are kept and everything else goes on: {reason}")
-        });
-        let failing = || state.failing.as_ref().map(|why| format!("events cannot be sent: {why}"));
-        disabled.or_else(failing)
-    }
-
-    fn disable(&self, error: &BrevoError) {
-        let mut state = self.state();
-        if state.disabled.is_none() {
-            tracing::warn!("brevo takes no events, they are kept until it does: {error}");
-        }
-        state.disabled = Some(error.to_string());
-        state.until = Some(Instant::now() + DISABLED_FOR);
-    }
-
-    fn fail(&self, error: &BrevoError) {
-        let mut state = self.state();
-        let reason = error.to_string();
-        if state.failing.as_ref() != Some(&reason) {
-            tracing::warn!("events cannot be sent, trying again: {reason}");
-        }
-        let asked = match error {
-            BrevoError::RateLimited { retry_after } => Some(*retry_after),
-            _ => None,
-        };
-        let wait = Backoff::default().delay(state.failures, asked, random_fraction());
-        state.failures = state.failures.saturating_add(1);
-        state.failing = Some(reason);
-        state.until = Some(Instant::now() + wait);
-    }
-
-    fn succeed(&self) {
-        let mut state = self.state();
-        if state.disabled.is_some() || state.failing.is_some() {
-            tracing::info!("events are sent again");
-        }
-        *state = State { last: Some(Instant::now()), ..State::default() };
-    }
-
-    /// True if nothing was sent for a while.
-    fn is_idle(&self) -> bool {
-        self.state().last.is_none_or(|last| last.elapsed() >= PAUSE)
-    }
-
-    fn wait(&self) -> Option<Duration> {
-        self.state().until.and_then(|until| until.checked_duration_since(Instant::now()))
-    }
-
-    fn failures(&self) -> u32 {
-        self.state().failures
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Sends what is due until the engine stops.
 pub(crate) async fn deliver(engine: Arc<Inner>) {
@@ -189,7 +68,7 @@ impl Inner {
             tokio::select! {
                 waited = self.wait(wait) => waited?,
                 // A reset wakes the loop; anything else that wakes it waits on.
-                () = self.events.work.notified() => {}
+                () = self.events.woken() => {}
             }
         }
     }
@@ -204,7 +83,7 @@ impl Inner {
             Duration::from_secs(due.seconds().saturating_sub(now.seconds()).max(1).unsigned_abs())
         });
         tokio::select! {
-            () = self.events.work.notified() => Ok(()),
+            () = self.events.woken() => Ok(()),
             () = tokio::time::sleep(until_due.unwrap_or(LOOK).min(LOOK)) => Ok(()),
             () = self.stop.cancelled() => Err(EngineError::Stopping),
         }
@@ -224,8 +103,7 @@ impl Inner {
             self.wait(GATHER_LOOK).await?;
             let before = due.len();
             due = self.store.due_events(most, self.clock.now()).await?;
-            let expects_more = self.syncing.load(Ordering::Relaxed)
-                || self.events.rounds.load(Ordering::Relaxed) > 0;
+            let expects_more = self.syncing.load(Ordering::Relaxed) || self.events.expects_more();
             if due.len() <= before && !expects_more {
                 break;
             }
@@ -583,25 +461,5 @@ mod tests {
             EventEnd::Retry { doubt: Doubt::Likely, .. }
         ));
         assert!(matches!(end(&EventsAnswer::Unclear, (0, 1)), EventEnd::Dead(_)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_account_without_events_is_left_alone_for_a_while_and_the_reason_is_shown() {
-        let sink = Sink::default();
-        assert_eq!((sink.problem(), sink.wait()), (None, None));
-        sink.fail(&BrevoError::Server { status: 500 });
-        let problem = "events cannot be sent: brevo failed with status 500: try again later";
-        assert_eq!(sink.problem().as_deref(), Some(problem));
-        assert_eq!((sink.disabled(), sink.failures()), (None, 1));
-        sink.disable(&BrevoError::Forbidden {
-            code: "x".into(),
-            message: "not in the plan".into(),
-        });
-        let problem = "brevo takes no events, they are kept and everything else goes on: brevo does not \
-                       allow this call (x: not in the plan): check the key and the plan";
-        assert_eq!(sink.problem().as_deref(), Some(problem));
-        assert!(sink.wait().unwrap() > DISABLED_FOR - Duration::from_secs(1));
-        sink.succeed();
-        assert_eq!((sink.problem(), sink.wait(), sink.failures()), (None, None, 0));
     }
 }

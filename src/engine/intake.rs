@@ -82,6 +82,7 @@ impl Inner {
         let acceptance = accepted?;
         if acceptance == Acceptance::Accepted {
             self.live_work.notify_one();
+            self.companies.wake();
         }
         Ok(acceptance)
     }

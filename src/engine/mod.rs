@@ -10,6 +10,7 @@ mod brevo_intake;
 mod brevo_reads;
 mod budget;
 mod callbacks;
+mod companies;
 mod connection;
 mod derive;
 mod error;
@@ -33,6 +34,7 @@ mod rule_history;
 mod runtime;
 mod scripts;
 mod services;
+mod sink;
 mod status;
 mod suppression;
 mod sweep;
@@ -99,7 +101,8 @@ pub(crate) struct Inner {
     budget: Arc<budget::Budget>,
     guard: guard::Guard,
     plans: plans::Plans,
-    events: events::Sink,
+    events: sink::Sink,
+    companies: sink::Sink,
     unserved: unserved::Unserved,
     live_work: Notify,
     bulk_work: Notify,
@@ -178,7 +181,8 @@ impl Engine {
             budget,
             guard: guard::Guard::default(),
             plans: plans::Plans::default(),
-            events: events::Sink::default(),
+            events: sink::Sink::new("events"),
+            companies: sink::Sink::new("companies"),
             unserved: unserved::Unserved::default(),
             live_work: Notify::new(),
             bulk_work: Notify::new(),
@@ -317,6 +321,7 @@ impl Engine {
         let retried = self.inner.store.retry_dead_letters(query, self.now()).await?;
         self.inner.live_work.notify_one();
         self.inner.events.wake();
+        self.inner.companies.wake();
         Ok(retried)
     }
 
@@ -341,6 +346,7 @@ impl Engine {
         inner.watch.note_connection();
         inner.gate.open();
         inner.events.reset();
+        inner.companies.reset();
         inner.live_work.notify_one();
         inner.bulk_work.notify_one();
         inner.sync_work.notify_one();

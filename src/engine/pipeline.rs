@@ -57,7 +57,7 @@ impl Round<'_> {
         let (changed, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::BrevoContact);
         let (companies, rest): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|claim| claim.key.task == Task::Company);
+            rest.into_iter().partition(|claim| claim.key.task == Task::Members);
         let (others, contacts): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| records::key_of(claim).is_some());
         for claim in opt_outs {
@@ -607,6 +607,7 @@ impl Round<'_> {
         if is_counted {
             self.engine.guard.wake();
         }
+        self.engine.companies.wake();
         Ok(())
     }
 

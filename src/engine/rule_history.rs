@@ -352,6 +352,7 @@ impl Inner {
             *live = Some(version);
             self.live_work.notify_one();
             self.bulk_work.notify_one();
+            self.companies.wake();
         }
         Ok(())
     }

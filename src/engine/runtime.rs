@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::rule_history::keep_rules;
 use super::{
-    Engine, EngineError, Inner, budget, connection, events, guard, pipeline, sweep, verification,
+    Engine, EngineError, Inner, budget, companies, connection, events, guard, pipeline, sweep,
+    verification,
 };
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
@@ -66,6 +67,7 @@ impl Engine {
             }
             tasks.spawn(events::deliver(Arc::clone(&engine.inner)));
             tasks.spawn(verification::verify(Arc::clone(&engine.inner)));
+            tasks.spawn(companies::deliver(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         self.tasks.spawn(guard::keep(Arc::clone(inner)));
@@ -97,8 +99,9 @@ impl Engine {
                 self.inner.store.syncs(50).await?.iter().any(|sync| !sync.state.is_over());
             // Nothing waits for events that Brevo does not take at all.
             let sends = counts.events.due > 0 && self.inner.events.disabled().is_none();
+            let links = counts.sinks.links_due > 0 && self.inner.companies.disabled().is_none();
             // A record that waits for its next try is not done.
-            if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !sends {
+            if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !sends && !links {
                 return Ok(());
             }
             if self.inner.wait(Duration::from_millis(100)).await.is_err() {

@@ -25,6 +25,30 @@ impl Scripts {
         pool.map(Self).map_err(|error| EngineError::Worker(error.to_string()))
     }
 
+    /// Runs rules on each of `items`.
+    pub(crate) async fn each<T, R>(
+        &self,
+        items: Vec<T>,
+        run: impl Fn(T) -> R + Send + Sync + 'static,
+    ) -> Result<Vec<R>, EngineError>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.0.spawn(move || {
+            let done: Vec<R> = items.into_par_iter().map(run).collect();
+            // Nobody waits any more: the claims are given back.
+            let _ = answer.send(done);
+        });
+        answered
+            .await
+            .map_err(|_| EngineError::Worker("the scripts ended without an answer".to_owned()))
+    }
+
     /// Runs the rules on journeys. Each is evaluated by exactly the rule set of `footing`.
     pub(crate) async fn decide(
         &self,

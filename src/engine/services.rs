@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::EngineError;
 use super::account::Account;
 use super::budget::Budget;
+use super::companies::CompanyAccount;
 use super::connection::Access;
 use super::hydrate::Hydrator;
 use super::importer::Importer;
@@ -36,6 +37,7 @@ pub(crate) struct Services {
     pub(crate) hydrator: Option<Hydrator>,
     pub(crate) brevo: BrevoClient,
     pub(crate) account: Account,
+    pub(crate) companies: CompanyAccount,
     pub(crate) read_back: ReadBack,
     pub(crate) importer: Importer,
     pub(crate) sync_list: String,
@@ -112,6 +114,7 @@ impl Services {
             is_identified: AtomicBool::new(false),
             account,
             importer: importer(read_back.clone()),
+            companies: CompanyAccount::new(brevo.clone()),
             read_back,
             brevo,
             sync_list: config.brevo.sync_list.clone(),

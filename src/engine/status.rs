@@ -161,6 +161,7 @@ impl Inner {
         }
         reasons.extend(self.events.problem());
         reasons.extend(self.parked_problem());
+        reasons.extend(self.companies.problem());
         let rules = self.rules.status();
         match (&rules.version, &rules.error) {
             (None, Some(error)) => reasons.push(format!(

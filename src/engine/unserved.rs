@@ -9,7 +9,7 @@ use crate::rules::RuleSet;
 use crate::telemetry;
 
 /// Handlers that no part of the engine calls yet.
-const HANDLERS: [&str; 3] = ["map_company", "map_brevo_contact", "map_brevo_event"];
+const HANDLERS: [&str; 2] = ["map_brevo_contact", "map_brevo_event"];
 
 /// What was said already.
 #[derive(Debug, Default)]
@@ -56,7 +56,6 @@ impl Unserved {
 fn parts(decision: &Decision) -> Vec<&'static str> {
     let asked = [
         (!decision.objects.is_empty(), "upsert_object"),
-        (!decision.companies.is_empty(), "link_company"),
         (decision.double_opt_in.is_some(), "double_opt_in"),
         (decision.resubscribe.is_some(), "resubscribe"),
     ];
@@ -81,8 +80,10 @@ mod tests {
         assert_eq!(parts(&decision), Vec::<&str>::new());
         let origin = Origin { file: "scripts/a.rhai".into(), line: 1, column: 1 };
         decision.resubscribe = Some(origin.clone());
-        decision.companies.insert("665f".parse().unwrap(), origin);
-        assert_eq!(parts(&decision), ["link_company", "resubscribe"]);
+        let fields = crate::model::Traced { value: Default::default(), origin };
+        let key = crate::model::ObjectKey { kind: "visit".to_owned(), id: "1".to_owned() };
+        decision.objects.insert(key, fields);
+        assert_eq!(parts(&decision), ["upsert_object", "resubscribe"]);
         let unserved = Unserved::default();
         assert!(unserved.is_first(&version("a"), "resubscribe"));
         assert!(!unserved.is_first(&version("a"), "resubscribe"));
@@ -92,6 +93,8 @@ mod tests {
     #[test]
     fn handlers_that_are_called_are_not_complained_of() {
         let defined = ["map_contact", "map_tags", "map_event", "map_company"];
-        assert_eq!(uncalled(defined.into_iter()), ["map_company"]);
+        assert!(uncalled(defined.into_iter()).is_empty());
+        let defined = ["map_contact", "map_brevo_event"];
+        assert_eq!(uncalled(defined.into_iter()), ["map_brevo_event"]);
     }
 }

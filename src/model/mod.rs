@@ -8,6 +8,7 @@ mod attribute;
 mod brevo_contact;
 mod change;
 mod company_decision;
+mod company_state;
 mod conversation;
 mod decision;
 mod digest;
@@ -26,6 +27,7 @@ pub use attribute::{AttributeName, AttributeType, AttributeValue, InvalidAttribu
 pub use brevo_contact::{Applied, BrevoContact, Mirrored};
 pub use change::{Change, Identity, Resolved, ResolvedAttribute, difference};
 pub use company_decision::CompanyDecision;
+pub use company_state::{CompanyChange, CompanyState, CompanyValues, company_difference};
 pub use conversation::{ConversationOutline, conversation_summary};
 pub use decision::{
     AttributeIntent, Decision, Diagnosis, Line, ListIntent, ListRef, Origin, Traced, Verdict,

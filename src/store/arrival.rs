@@ -14,6 +14,8 @@ pub enum Priority {
     Live,
     /// What sweeps and new rules brought.
     Bulk,
+    /// Companies, whatever brought them: they have a worker of their own, since Brevo allows few calls.
+    Companies,
 }
 
 impl Priority {
@@ -23,6 +25,7 @@ impl Priority {
             Self::Urgent => 0,
             Self::Live => 1,
             Self::Bulk => 2,
+            Self::Companies => 3,
         }
     }
 
@@ -31,6 +34,7 @@ impl Priority {
         match rank {
             0 => Self::Urgent,
             1 => Self::Live,
+            3 => Self::Companies,
             _ => Self::Bulk,
         }
     }

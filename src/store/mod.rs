@@ -6,6 +6,7 @@
 
 mod arrival;
 mod brevo_arrival;
+mod company;
 mod connection;
 mod dead_letter;
 mod error;
@@ -28,6 +29,9 @@ use std::fmt;
 pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Priority};
 use async_trait::async_trait;
 pub use brevo_arrival::{AfterLoss, BrevoAcceptance, BrevoArrival, BrevoEffect};
+pub use company::{
+    CompanySubject, CompanyWrite, DueLinks, FoundCompany, KnownCompany, LinkEnd, SinkCounts,
+};
 pub use connection::{Connection, Way};
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use error::StoreError;
@@ -334,6 +338,37 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// Forgets which events are known only because they happened before the first sync.
     async fn forget_event_history(&self) -> Result<u64, StoreError>;
+
+    /// Loads companies with all that their derivations need, in the order asked for.
+    async fn companies(&self, ids: Vec<RecordId>) -> Result<Vec<CompanySubject>, StoreError>;
+
+    /// Remembers that companies are about to be made in Brevo, before the call.
+    async fn intend_companies(&self, ids: Vec<RecordId>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes over companies that were found in Brevo. What somebody else changed is derived again;
+    /// answers how many those are.
+    async fn adopt_companies(
+        &self,
+        found: Vec<FoundCompany>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Makes those companies dirty that were left out because Brevo took none; answers how many.
+    async fn release_companies(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Forgets a company that Brevo does not have any more, and makes it dirty.
+    async fn lose_company(&self, id: RecordId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Finds links that are to be made or undone, of up to `limit` contacts, by company. A company or
+    /// a contact that Brevo does not have yet is left for later.
+    async fn due_links(&self, limit: usize, now: Timestamp) -> Result<Vec<DueLinks>, StoreError>;
+
+    /// Ends attempts on links of one company.
+    async fn end_links(
+        &self,
+        company: RecordId,
+        ends: Vec<(RecordId, LinkEnd)>,
+    ) -> Result<(), StoreError>;
 
     /// Lists dead letters, newest first.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{EventCounts, VerificationCounts};
+use super::{EventCounts, SinkCounts, VerificationCounts};
 
 /// Every accepted input, by what became of it. `accepted` is the sum of the others, at any moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -60,4 +60,6 @@ pub struct StoreCounts {
     pub values: VerificationCounts,
     /// Events that rules tracked.
     pub events: EventCounts,
+    /// What is brought to Brevo beside contacts and events.
+    pub sinks: SinkCounts,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Derivation, MirrorWrite, Priority};
+use super::{CompanyWrite, Derivation, MirrorWrite, Priority};
 use crate::model::{Decision, Emission, RecordId, Timestamp};
 
 /// What is to be done for a key.
@@ -13,7 +13,7 @@ pub enum Task {
     OptOut,
     /// Derive the contact's decision and write the difference.
     Contact,
-    /// Make the contacts of a company dirty.
+    /// Derive the company's decision and write the difference.
     Company,
     /// Derive what a conversation gives off.
     Conversation,
@@ -21,6 +21,8 @@ pub enum Task {
     Event,
     /// Read a contact of Brevo's of which a webhook told.
     BrevoContact,
+    /// Make the contacts of a company dirty.
+    Members,
 }
 
 impl Task {
@@ -33,6 +35,7 @@ impl Task {
             Self::Conversation => "conversation",
             Self::Event => "custom_event",
             Self::BrevoContact => "brevo_contact",
+            Self::Members => "members",
         }
     }
 
@@ -45,6 +48,7 @@ impl Task {
             "conversation" => Some(Self::Conversation),
             "custom_event" => Some(Self::Event),
             "brevo_contact" => Some(Self::BrevoContact),
+            "members" => Some(Self::Members),
             _ => None,
         }
     }
@@ -171,6 +175,8 @@ pub struct Settlement {
     pub emission: Option<Box<Emitted>>,
     /// The derivation that ended as decided, with the events that it tracked; none where it did not.
     pub derivation: Option<Box<Derivation>>,
+    /// What became known of a company.
+    pub company: Option<CompanyWrite>,
 }
 
 impl Settlement {
@@ -184,6 +190,7 @@ impl Settlement {
             dirties: Vec::new(),
             emission: None,
             derivation: None,
+            company: None,
         }
     }
 }

@@ -10,6 +10,7 @@
 mod authoring;
 mod brevo_webhooks;
 mod check;
+mod companies;
 mod completeness;
 mod connect;
 mod consent;

@@ -152,6 +152,7 @@ impl Inner {
         }
         self.syncing.store(false, Ordering::Relaxed);
         self.bulk_work.notify_one();
+        self.companies.wake();
         self.end_sync(sweep.sync, result).await
     }
 
@@ -360,6 +361,7 @@ impl Sweep<'_> {
         let store = &self.engine.store;
         self.sync = store.accept_page(arrivals.collect(), self.sync.clone(), resource).await?;
         self.engine.bulk_work.notify_one();
+        self.engine.companies.wake();
         self.engine.live_work.notify_one();
         Ok(())
     }

@@ -2,15 +2,19 @@
 //! service would refuse is refused, what it would drop without a word is dropped without a word, and
 //! where its behaviour is not documented the worst is taken to be true ([`Quirks`]).
 //!
-//! It knows contacts, attributes, lists, folders, imports, events and webhooks. It does not know
-//! companies, segments, `forceMerge`, consent groups, campaigns.
+//! It knows contacts, attributes, lists, folders, imports, events, webhooks, companies, custom objects
+//! and double opt-in. It does not know segments, `forceMerge`, consent groups, campaigns, deals.
 
 mod attribute;
+mod company;
 mod contact;
+mod double_opt_in;
 mod event;
 mod import;
 mod list;
 mod mood;
+mod multipart;
+mod object;
 mod rate;
 mod reply;
 mod request;
@@ -123,6 +127,7 @@ impl BrevoSandbox {
             origin,
             imports,
         });
+        shared.account().companies.import_delay = options.import_delay * 2;
         tasks.spawn(server::serve(listener, Arc::clone(&shared), tasks.clone(), stop.clone()));
         let worker = server::run_imports(Arc::clone(&shared), jobs, options.import_delay);
         tasks.spawn(stop.clone().run_until_cancelled_owned(worker));
@@ -263,6 +268,51 @@ impl BrevoSandbox {
     /// The events that were accepted, in order.
     pub fn events(&self) -> Vec<Value> {
         self.shared.account().events.clone()
+    }
+
+    /// All companies in the order of their creation, as `GET /companies` answers them.
+    pub fn companies(&self) -> Vec<Value> {
+        self.shared.account().companies.to_json()
+    }
+
+    /// The objects of a type, by their ids, each with the numbers of its contacts.
+    pub fn objects(&self, kind: &str) -> Vec<Value> {
+        let account = self.shared.account();
+        let objects = account.objects.types.get(kind).into_iter().flatten();
+        objects.map(|(id, object)| object.to_json(id)).collect()
+    }
+
+    /// The account has custom objects of this type. Without one its plan has none at all.
+    pub fn create_object_type(&self, kind: &str) {
+        self.shared.account().objects.types.entry(kind.to_owned()).or_default();
+    }
+
+    /// Somebody else makes a company. The body is that of `POST /companies`.
+    pub fn put_company(&self, body: &Value) -> Result<(), Refusal> {
+        self.shared.account().create_company(body).map(|_| ())
+    }
+
+    /// Somebody else links a contact to a company.
+    pub fn link_contact(&self, company: &str, contact: i64) {
+        self.shared.account().companies.link(company, contact);
+    }
+
+    /// The e-mails that asked people to confirm, in order: address, template, address to go on to,
+    /// lists, and whether the person did.
+    pub fn confirmations(&self) -> Vec<Value> {
+        let account = self.shared.account();
+        let shown = |one: &double_opt_in::Confirmation| {
+            serde_json::json!({
+                "email": one.email, "template": one.template, "url": one.url, "lists": one.lists,
+                "confirmed": one.is_confirmed,
+            })
+        };
+        account.confirmations.iter().map(shown).collect()
+    }
+
+    /// Somebody confirms; false if he was never asked to.
+    pub fn confirm(&self, email: &str) -> bool {
+        self.shared.account().confirm(&email.to_lowercase())
     }
 
     /// Creates or updates a contact as somebody else would. The body is that of `POST /contacts`;
@@ -429,6 +479,11 @@ impl BrevoSandbox {
     /// Whether every key is refused with 401.
     pub fn unauthorized(&self, is_unauthorized: bool) {
         self.shared.moods().is_unauthorized = is_unauthorized;
+    }
+
+    /// Whether the plan has no companies, which is answered with 403.
+    pub fn forbid_companies(&self, is_forbidden: bool) {
+        self.shared.account().companies.is_forbidden = is_forbidden;
     }
 
     /// Other limits from now on; what was counted is forgotten.

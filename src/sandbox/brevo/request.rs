@@ -97,6 +97,11 @@ impl Request {
         }
     }
 
+    /// All names and values of the query, in order.
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
+        form_urlencoded::parse(self.query.as_bytes()).into_owned().collect()
+    }
+
     fn parameters(&self, name: &str) -> Vec<String> {
         form_urlencoded::parse(self.query.as_bytes())
             .filter(|(key, _)| key == name)

@@ -22,6 +22,7 @@ type Outcome = Result<(Reply, Option<Job>), Refusal>;
 
 /// Answers a request whose path, after `/v3`, is made of `segments`.
 pub(super) fn answer(account: &mut Account, request: &Request, segments: &[&str]) -> Outcome {
+    account.finish_company_imports(std::time::Instant::now());
     let ["contacts", "import"] = segments else {
         return plain(account, request, segments).map(|reply| (reply, None));
     };
@@ -36,6 +37,17 @@ fn plain(account: &mut Account, request: &Request, segments: &[&str]) -> Result<
     match (request.method.as_str(), segments) {
         ("GET", ["account"]) => Ok(Reply::ok(&account_json())),
         ("GET", ["processes", id]) => process(account, id),
+        ("GET", ["processes"]) => {
+            let all = account.processes.iter().map(|(id, process)| process.to_json(*id));
+            let all: Vec<Value> = all.collect();
+            let count = all.len();
+            Ok(Reply::ok(
+                &json!({"processes": request.page(10, 50)?.of(all.into_iter()), "count": count}),
+            ))
+        }
+        (_, ["companies" | "crm", ..]) => account.crm(request, segments),
+        (_, ["objects", ..]) => account.custom_objects(request, segments),
+        ("POST", ["contacts", "doubleOptinConfirmation"]) => account.double_opt_in(request),
         ("POST", ["events"]) => account.post_event(request),
         ("GET", ["events"]) => account.list_events(request),
         ("POST", ["events", "batch"]) => account.post_events(request),

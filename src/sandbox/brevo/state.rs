@@ -7,9 +7,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::attribute::Catalogue;
+use super::company::Companies;
 use super::contact::{Contact, Identifier};
+use super::double_opt_in::Confirmation;
 use super::import::Process;
 use super::list::Lists;
+use super::object::Objects;
 use super::webhook::Hooks;
 use super::write::Actor;
 use crate::model::Clock;
@@ -68,6 +71,9 @@ pub(super) struct Account {
     pub(super) processes: BTreeMap<i64, Process>,
     pub(super) files: BTreeMap<String, String>,
     pub(super) events: Vec<Value>,
+    pub(super) companies: Companies,
+    pub(super) objects: Objects,
+    pub(super) confirmations: Vec<Confirmation>,
     pub(super) quirks: Quirks,
     pub(super) hooks: Hooks,
     /// How many values of an attribute are still to be dropped without a word.
@@ -95,6 +101,9 @@ impl Account {
             processes: BTreeMap::new(),
             files: BTreeMap::new(),
             events: Vec::new(),
+            companies: Companies::default(),
+            objects: Objects::default(),
+            confirmations: Vec::new(),
             quirks,
             hooks: Hooks::default(),
             deaf: BTreeMap::new(),
@@ -160,6 +169,7 @@ impl Account {
                 self.owners.remove(&(identifier, value.to_owned()));
             }
         }
+        self.companies.forget_contact(id);
         for list in &contact.lists {
             if let Some(list) = self.lists.lists.get_mut(list) {
                 list.members.remove(&id);

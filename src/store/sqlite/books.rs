@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::writer::Tx;
 use super::{Ids, holds};
 use crate::model::Timestamp;
-use crate::store::VerificationCounts;
-use crate::store::{EventCounts, RecordCounts, StoreCounts, StoreError, Sync};
+use crate::store::{
+    EventCounts, RecordCounts, SinkCounts, StoreCounts, StoreError, Sync, VerificationCounts,
+};
 
 pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
     let state = serde_json::to_string(&sync.state)?;
@@ -138,6 +139,16 @@ pub(super) fn counts(
         custom_events: live("event")?,
         managed: holds::managed(conn, ids)?,
         dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
+        sinks: SinkCounts {
+            companies: sum(
+                "SELECT count(*) FROM companies WHERE workspace = ?1 AND brevo IS NOT NULL",
+            )?,
+            companies_withheld: sum(
+                "SELECT count(*) FROM companies INDEXED BY companies_withheld WHERE workspace = ?1 AND withheld = 1",
+            )?,
+            links_due: super::companies::count_due_links(conn, ids, now)?,
+            ..SinkCounts::default()
+        },
         events: EventCounts {
             sent: counter("events_sent")?,
             due: sum("SELECT count(*) FROM events WHERE workspace = ?1 AND state = 'due'")?,

@@ -3,6 +3,7 @@
 mod address;
 mod books;
 mod brevo_intake;
+mod companies;
 mod connections;
 mod conversations;
 mod dead_letters;
@@ -36,11 +37,11 @@ use work::{Because, Dirt};
 use writer::Writer;
 
 use super::{
-    Acceptance, Arrival, Channel, Claim, Connection as Connected, Content, DeadLetter,
-    DeadLetterQuery, DueEvent, EventEnd, HeldChange, Hold, Judged, Measure, MirrorEntry, Missing,
-    OpenImport, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
-    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
-    Task, WorkKey,
+    Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
+    DeadLetter, DeadLetterQuery, DueEvent, DueLinks, EventEnd, FoundCompany, HeldChange, Hold,
+    Judged, LinkEnd, Measure, MirrorEntry, Missing, OpenImport, OptOut, Priority, RecordSubject,
+    Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts, StoreError, Subject,
+    SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
@@ -51,7 +52,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 11;
+const SCHEMA: i64 = 12;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -222,6 +223,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0009_holds.sql")),
         M::up(include_str!("../migrations/0010_parked_values.sql")),
         M::up(include_str!("../migrations/0011_conversations.sql")),
+        M::up(include_str!("../migrations/0012_companies.sql")),
     ])
 }
 
@@ -500,7 +502,19 @@ impl Store for SqliteStore {
                 }
             }
         }
-        Ok(total)
+        let mut after = String::new();
+        loop {
+            let from = std::mem::take(&mut after);
+            let page = self
+                .write(move |tx, ids| {
+                    companies::rederive_page(tx, ids, &from, PER_TRANSACTION as i64, now)
+                })
+                .await?;
+            match page.last() {
+                Some(last) => after = last.to_string(),
+                None => return Ok(total),
+            }
+        }
     }
 
     async fn next_due(&self, priorities: &[Priority]) -> Result<Option<Timestamp>, StoreError> {
@@ -804,6 +818,55 @@ impl Store for SqliteStore {
                 return Ok(total);
             }
         }
+    }
+
+    async fn companies(&self, companies: Vec<RecordId>) -> Result<Vec<CompanySubject>, StoreError> {
+        self.read(move |conn, ids| {
+            companies.into_iter().map(|id| companies::subject(conn, ids, id)).collect()
+        })
+        .await
+    }
+
+    async fn intend_companies(
+        &self,
+        companies: Vec<RecordId>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| companies::intend(tx, ids, &companies, now)).await
+    }
+
+    async fn adopt_companies(
+        &self,
+        found: Vec<FoundCompany>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (mut rest, mut changed) = (found, 0);
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(PER_TRANSACTION));
+            let batch = std::mem::replace(&mut rest, later);
+            changed += self.write(move |tx, ids| companies::adopt(tx, ids, &batch, now)).await?;
+        }
+        Ok(changed)
+    }
+
+    async fn release_companies(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx, ids| companies::release(tx, ids, now)).await
+    }
+
+    async fn lose_company(&self, company: RecordId, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx, ids| companies::lose(tx, ids, &company, now)).await
+    }
+
+    async fn due_links(&self, limit: usize, now: Timestamp) -> Result<Vec<DueLinks>, StoreError> {
+        self.read(move |conn, ids| companies::due_links(conn, ids, limit, now)).await
+    }
+
+    async fn end_links(
+        &self,
+        company: RecordId,
+        ends: Vec<(RecordId, LinkEnd)>,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| companies::end_links(tx, ids, &company, &ends)).await
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {

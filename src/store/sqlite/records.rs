@@ -270,7 +270,12 @@ fn completed(tx: &Tx<'_>, ids: &Ids, incoming: &Prepared) -> Result<Option<Prepa
 fn make_dirty(tx: &Tx<'_>, ids: &Ids, key: &RecordKey, dirt: Dirt) -> Result<(), StoreError> {
     let task = match key.kind {
         RecordKind::Contact => Task::Contact,
-        RecordKind::Company => Task::Company,
+        RecordKind::Company => {
+            // Its contacts derive from it as well; its outcome is its own.
+            let members = WorkKey { task: Task::Members, id: key.id.clone() };
+            work::dirty(tx, ids, &members, Dirt { carried: 0, needs_read: false, ..dirt })?;
+            Task::Company
+        }
         RecordKind::Conversation => Task::Conversation,
         RecordKind::Event => Task::Event,
         // Nothing is derived from a tag by itself.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, dead_letters, events, holds, mirror, overlays};
+use super::{Ids, companies, dead_letters, events, holds, mirror, overlays};
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
     Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey,
@@ -55,12 +55,16 @@ impl Dirt {
 /// Makes a key dirty. An input that waited there is superseded by a new one.
 pub(super) fn dirty(tx: &Tx<'_>, ids: &Ids, key: &WorkKey, dirt: Dirt) -> Result<(), StoreError> {
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
-    let (rank, due) = (dirt.priority.rank(), dirt.due.seconds());
-    let cause = match dirt.because {
+    // Companies have a lane of their own, where they may wait for long; nobody is taken anything by them.
+    let is_company = key.task == Task::Company;
+    let priority = if is_company { Priority::Companies } else { dirt.priority };
+    let because = if is_company { Because::Itself } else { dirt.because };
+    let cause = match because {
         Because::Of(cause) => Some(cause),
         Because::Itself | Because::Same => None,
     };
-    let keeps_cause = dirt.because == Because::Same;
+    let keeps_cause = because == Because::Same;
+    let (rank, due) = (priority.rank(), dirt.due.seconds());
     let added = tx
         .conn
         .prepare_cached(
@@ -203,8 +207,16 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Settlement { claim, ending, mirror: writes, decision, dirties, emission, derivation } =
-        settlement;
+    let Settlement {
+        claim,
+        ending,
+        mirror: writes,
+        decision,
+        dirties,
+        emission,
+        derivation,
+        company,
+    } = settlement;
     let key = &claim.key;
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
     let standing = tx
@@ -234,6 +246,10 @@ pub(super) fn settle(
         let dirt = Dirt::again(claim.priority, now).because(Because::of(claim.cause));
         gave |= overlays::put(tx, ids, emission, *at, dirt)?;
     }
+    if let Some(write) = company {
+        companies::apply(tx, ids, &key.id, write, now)?;
+    }
+    companies::relink(tx, ids, settlement, now)?;
     for contact in dirties {
         let key = WorkKey { task: Task::Contact, id: contact.clone() };
         let dirt = Dirt::again(claim.priority, now).because(Because::of(claim.cause));
@@ -341,13 +357,15 @@ fn remove(tx: &Tx<'_>, at: At<'_>) -> Result<(), StoreError> {
 
 /// Lets a key wait for the time at which the answer of a rule flips.
 fn wait(tx: &Tx<'_>, at: At<'_>, due: Timestamp) -> Result<(), StoreError> {
+    let is_company = at.1 == Task::Company.as_str();
+    let lane = if is_company { Priority::Companies } else { Priority::Bulk };
     tx.conn
         .prepare_cached(
             "UPDATE work SET claimed = 0, in_claim = 0, carried = 0, attempts = 0, failing_since = NULL,
                  needs_read = 0, suspect = 0, cursor = NULL, cause = NULL, lane = ?4, due = ?5, since = ?5
              WHERE workspace = ?1 AND task = ?2 AND id = ?3",
         )?
-        .execute((at.0, at.1, at.2, Priority::Bulk.rank(), due.seconds()))?;
+        .execute((at.0, at.1, at.2, lane.rank(), due.seconds()))?;
     Ok(())
 }
 

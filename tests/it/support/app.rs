@@ -179,6 +179,21 @@ impl App {
         }
     }
 
+    /// Forgets all that the engine knew, as if its disk was lost.
+    pub(crate) async fn lose_store(&mut self) {
+        self.stop_engine().await;
+        std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
+        self.start_engine().await;
+    }
+
+    /// Makes a contact in Intercom and delivers what that fires.
+    pub(crate) async fn create_without_waiting(&self, contact: Value) {
+        let changed = self.sandbox.intercom.create_contact(contact).unwrap();
+        for notification in &changed.notifications {
+            self.deliver(notification.to_string().as_bytes()).await;
+        }
+    }
+
     /// Runs a full sync and waits until all that it caused is done.
     pub(crate) async fn sync(&self) -> Sync {
         self.sync_as(SyncKind::Full).await

@@ -1,0 +1,204 @@
+//! Companies reach Brevo in few calls, once each, and contacts are linked to them.
+
+use serde_json::{Value, json};
+use tajo::sandbox::Seed;
+use tajo::sandbox::brevo::Limits;
+
+use crate::support::{App, until};
+
+/// Companies by name and size, and every contact linked to all of its own.
+const RULES: &str = r#"
+fn map_contact(contact, brevo) {
+    if contact.email == () { return brevo.skip("no e-mail address"); }
+    brevo.email = contact.email;
+    for company in contact.companies {
+        if company.industry != "unlinked" { brevo.link_company(company.id); }
+    }
+}
+
+fn map_company(company, brevo) {
+    if company.name == () { return brevo.skip("no name"); }
+    brevo.name = company.name;
+    brevo.industry = company.industry;
+    brevo.plan_tier = company.plan.name;
+}
+"#;
+
+/// How many requests outside of contacts and events Brevo has answered: those that count by the hour.
+fn hourly(app: &App) -> usize {
+    app.sandbox.brevo.log().count(|call| {
+        let path = call.path.as_str();
+        !path.starts_with("/v3/contacts")
+            && !path.starts_with("/v3/events")
+            && path.starts_with("/v3/")
+    })
+}
+
+fn calls(app: &App, method: &str, path: &str) -> usize {
+    app.sandbox.brevo.log().count(|call| call.method == method && call.path.starts_with(path))
+}
+
+fn company(app: &App, name: &str) -> Value {
+    let all = app.sandbox.brevo.companies();
+    let mut named = all.into_iter().filter(|company| company["attributes"]["name"] == name);
+    let found = named.next().unwrap_or_else(|| panic!("brevo has no company `{name}`"));
+    assert!(named.next().is_none(), "brevo has two companies `{name}`");
+    found
+}
+
+/// Makes a company in Intercom, or changes it; answers its id. It has somebody in it, without whom
+/// Intercom lists no company, and who is nobody to Brevo.
+fn put(app: &App, company: Value) -> String {
+    let intercom = &app.sandbox.intercom;
+    let member = format!("member of {}", company["company_id"]);
+    let id = intercom.create_company(company).unwrap().id;
+    if let Ok(member) = intercom.create_contact(json!({"external_id": member, "role": "user"})) {
+        intercom.attach_company(&member.id, &id).unwrap();
+    }
+    id
+}
+
+fn acme(industry: &str) -> Value {
+    json!({"company_id": "acme", "name": "Acme", "industry": industry})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_sync_of_many_companies_is_one_import_and_within_the_hourly_limit() {
+    let app = App::builder()
+        .with_script("mapping.rhai", RULES)
+        .with_seed(Seed::new(600).companies(450))
+        .with_real_limits()
+        .start()
+        .await;
+    app.sync().await;
+    let companies = app.sandbox.brevo.companies();
+    assert!(companies.len() > 300, "{} companies", companies.len());
+    assert_eq!(companies.len() as u64, app.status().await.companies_synced);
+    let bearing = |company: &&Value| company["attributes"]["intercom_company_id"].is_string();
+    assert_eq!(companies.iter().filter(bearing).count(), companies.len());
+    assert_eq!(calls(&app, "POST", "/v3/companies/import"), 2, "companies, then links");
+    assert!(hourly(&app) < 50, "{} calls an hour", hourly(&app));
+    assert_eq!(app.sandbox.brevo.throttled(), 0);
+    let linked: usize = companies
+        .iter()
+        .map(|company| company["linkedContactsIds"].as_array().unwrap().len())
+        .sum();
+    assert!(linked > 0);
+    // Nothing has changed, so nothing is written.
+    let before = hourly(&app);
+    app.sync().await;
+    assert_eq!(hourly(&app), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_one_company_is_one_call() {
+    let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    put(&app, acme("tools"));
+    app.sync().await;
+    assert_eq!(company(&app, "Acme")["attributes"]["industry"], "tools");
+    let before = hourly(&app);
+    put(&app, acme("toys"));
+    app.sync().await;
+    assert_eq!(company(&app, "Acme")["attributes"]["industry"], "toys");
+    assert_eq!(hourly(&app) - before, 1);
+    assert_eq!(app.status().await.records.dead, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_are_linked_and_unlinked_and_what_others_linked_stays() {
+    let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    let (intercom, brevo) = (&app.sandbox.intercom, &app.sandbox.brevo);
+    let id = put(&app, acme("tools"));
+    app.sync().await;
+    let ann = intercom.create_contact(json!({"email": "ann@example.com", "role": "user"})).unwrap();
+    intercom.attach_company(&ann.id, &id).unwrap();
+    app.sync().await;
+    let number = brevo.contact("ann@example.com").unwrap()["id"].clone();
+    assert_eq!(company(&app, "Acme")["linkedContactsIds"], json!([number]));
+    // Somebody else links another contact.
+    let other = brevo.put_contact(&json!({"email": "bob@example.com"})).unwrap();
+    let brevo_id = company(&app, "Acme")["id"].as_str().unwrap().to_owned();
+    brevo.link_contact(&brevo_id, other);
+    intercom.detach_company(&ann.id, &id).unwrap();
+    app.sync().await;
+    assert_eq!(company(&app, "Acme")["linkedContactsIds"], json!([other]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_whose_creation_was_not_heard_of_is_found_again() {
+    let mut app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    app.sandbox.brevo.reset_after_commit_next("POST /v3/companies", 1);
+    put(&app, acme("tools"));
+    app.sync().await;
+    assert_eq!(company(&app, "Acme")["attributes"]["industry"], "tools");
+    assert_eq!(calls(&app, "POST", "/v3/companies"), 1);
+    // A store that was lost finds its companies again.
+    app.lose_store().await;
+    put(&app, acme("toys"));
+    app.sync().await;
+    assert_eq!(company(&app, "Acme")["attributes"]["industry"], "toys");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_without_companies_stops_nothing_else() {
+    let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    let brevo = &app.sandbox.brevo;
+    brevo.forbid_companies(true);
+    put(&app, acme("tools"));
+    app.sync().await;
+    app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    assert!(brevo.contact("ann@example.com").is_some());
+    let status = app.status().await;
+    assert_eq!((status.records.dead, status.records.pending), (0, 0));
+    let said = status.degraded.iter().filter(|reason| reason.contains("takes no companies"));
+    assert_eq!(said.count(), 1, "{:?}", status.degraded);
+    // Once it has them, what was left out follows.
+    brevo.forbid_companies(false);
+    app.engine().reconfigure(app.config()).unwrap();
+    until("the company is in brevo", async || (!brevo.companies().is_empty()).then_some(())).await;
+    app.drained().await;
+    assert_eq!(app.status().await.degraded, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_that_brevo_refuses_is_a_dead_letter_with_its_line_and_stops_no_other() {
+    let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    app.sandbox.brevo.fail_next(
+        "POST /v3/companies",
+        400,
+        json!({"code": "invalid_parameter", "message": "industry is not valid"}),
+        1,
+    );
+    put(&app, acme("tools"));
+    app.sync().await;
+    let dead = app.engine().dead_letters(10).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].origin.as_deref(), Some("scripts/mapping.rhai:13:10"));
+    put(&app, json!({"company_id": "beta", "name": "Beta"}));
+    app.sync().await;
+    company(&app, "Beta");
+    app.engine().retry_dead_letters(tajo::store::DeadLetterQuery::All).await.unwrap();
+    app.drained().await;
+    company(&app, "Acme");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_that_is_used_up_is_waited_for_without_a_429() {
+    let app = App::builder().with_script("mapping.rhai", RULES).with_real_limits().start().await;
+    let limits = Limits { other_per_hour: Some(4), ..Limits::default() };
+    app.sandbox.brevo.set_limits(limits);
+    for n in 0..3 {
+        put(&app, json!({"company_id": format!("c{n}"), "name": format!("C{n}")}));
+    }
+    let request = tajo::engine::SyncRequest {
+        kind: tajo::store::SyncKind::Full,
+        resources: Vec::new(),
+        since: None,
+    };
+    app.engine().request_sync(request).await.unwrap();
+    until("the hour is used up", async || (hourly(&app) >= 4).then_some(())).await;
+    app.create_without_waiting(json!({"email": "ann@example.com", "role": "user"})).await;
+    until("contacts go on", async || app.sandbox.brevo.contact("ann@example.com")).await;
+    assert_eq!(app.sandbox.brevo.throttled(), 0);
+    app.assert_conserved().await;
+}
