@@ -56,6 +56,8 @@ pub enum Origin {
 pub(crate) struct Known {
     connections: Vec<Connection>,
     pub(crate) served: Option<String>,
+    /// The configuration's token, where it is another workspace's, and what is to be said of it.
+    misplaced: Option<(Digest, String)>,
 }
 
 /// A token on its way in.
@@ -162,7 +164,7 @@ impl Known {
             Err(StoreError::Sealed { .. }) if config.access_token.is_some() => Vec::new(),
             connections => connections?,
         };
-        Ok(Self { connections, served: store.fact(WORKSPACE).await? })
+        Ok(Self { connections, served: store.fact(WORKSPACE).await?, misplaced: None })
     }
 
     /// The token to use, if there is one.
@@ -180,7 +182,11 @@ impl Known {
                 origin: origin(connection.way),
             });
         }
-        Access::configured(config)
+        Access::configured(config).filter(|access| !self.is_misplaced(&access.token))
+    }
+
+    fn is_misplaced(&self, token: &SecretString) -> bool {
+        self.misplaced.as_ref().is_some_and(|(misplaced, _)| *misplaced == digest(token))
     }
 
     /// The newest connection of the workspace that is served.
@@ -435,6 +441,8 @@ impl Engine {
         let inner = &self.inner;
         let config = inner.config.load_full();
         let known = Known::load(&*inner.store, &config.intercom).await?;
+        let misplaced = inner.known().misplaced.clone();
+        let known = Known { misplaced, ..known };
         tracing::info!(app_id = known.served.as_deref(), "a workspace was connected");
         *inner.known() = known;
         inner.renew_services(&config)?;
@@ -458,6 +466,7 @@ impl Inner {
         let services =
             Services::new(config, access.as_ref(), store, clock, stop, budget, Some(&former))?;
         self.services.store(std::sync::Arc::new(services));
+        self.token_news.notify_one();
         Ok(())
     }
 
@@ -482,10 +491,14 @@ impl Inner {
     /// What is to be said where Intercom is to be read and cannot, for want of a token.
     pub(super) fn is_unconnected(&self) -> Option<String> {
         let is_wanted = self.config.load().intercom.enabled;
-        (is_wanted && self.services.load().intercom.is_none()).then(|| {
-            "intercom is not connected: run `tajo connectors connect intercom`, or set the \
-             variable `INTERCOM_ACCESS_TOKEN`"
-                .to_owned()
+        let is_unconnected = is_wanted && self.services.load().intercom.is_none();
+        let misplaced = || self.known().misplaced.as_ref().map(|(_, reason)| reason.clone());
+        is_unconnected.then(|| {
+            misplaced().unwrap_or_else(|| {
+                "intercom is not connected: run `tajo connectors connect intercom`, or set the \
+                 variable `INTERCOM_ACCESS_TOKEN`"
+                    .to_owned()
+            })
         })
     }
 
@@ -502,13 +515,7 @@ impl Inner {
         let me = client.me(Lane::Live).await?;
         let served = self.store.fact(WORKSPACE).await?;
         match served {
-            Some(own) if own != me.app_id => {
-                return Err(EngineError::Unconfigured(format!(
-                    "the access token is of the workspace `{}`, and the store holds the records of \
-                     `{own}`: use a token of `{own}`, or another store (`store.url`)",
-                    me.app_id
-                )));
-            }
+            Some(own) if own != me.app_id => return self.misplace(&me.app_id, &own),
             Some(_) => {}
             None => self.store.put_fact(WORKSPACE, me.app_id.clone()).await?,
         }
@@ -516,6 +523,22 @@ impl Inner {
         services.is_identified.store(true, Ordering::Relaxed);
         self.note_answer();
         Ok(())
+    }
+
+    /// Uses the configuration's token no longer: what another workspace does not know would look
+    /// deleted.
+    fn misplace(&self, theirs: &str, own: &str) -> Result<(), EngineError> {
+        let reason = format!(
+            "the access token is of the workspace `{theirs}`, and the store holds the records of \
+             `{own}`: use a token of `{own}`, or another store (`store.url`)"
+        );
+        let config = self.config.load_full();
+        if let Some(token) = &config.intercom.access_token {
+            self.known().misplaced = Some((digest(token), reason.clone()));
+        }
+        self.connected.store(false, Ordering::Relaxed);
+        self.renew_services(&config)?;
+        Err(EngineError::Unconfigured(reason))
     }
 
     /// Asks whose token is in force before a sync, unless that is known. Only a token of another
@@ -550,7 +573,73 @@ pub(super) async fn identify(engine: std::sync::Arc<Inner>) {
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            () = engine.token_news.notified() => attempt = 0,
             () = engine.stop.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(token: &str) -> Intercom {
+        let yaml = format!("connectors: {{ intercom: {{ access_token: \"{token}\" }} }}\n");
+        Config::parse(&yaml, Path::new("config/tajo.yaml"), &|_| None).unwrap().intercom
+    }
+
+    fn connection(app_id: &str, token: &str, instead_of: Option<&str>) -> Connection {
+        Connection {
+            app_id: app_id.to_owned(),
+            name: None,
+            region: None,
+            api_version: Some("2.14".to_owned()),
+            way: Way::OAuth,
+            connected_at: Timestamp::from_seconds(1),
+            token: SecretString::from(token),
+            instead_of: instead_of.map(|token| digest(&SecretString::from(token))),
+        }
+    }
+
+    #[test]
+    fn of_two_tokens_the_one_counts_that_was_set_last() {
+        fn case(configured: &str, known: &[Connection], expected: Option<(&str, Origin)>) {
+            let served = Some("app1".to_owned());
+            let known = Known { connections: known.to_vec(), served, misplaced: None };
+            let found = known.access(&config(configured));
+            let found = found.as_ref().map(|a| (a.token.expose_secret(), a.origin));
+            assert_eq!(found, expected, "{configured:?} {known:?}");
+        }
+        let (own, oauth) = (Origin::Configuration, Origin::OAuth);
+        case("", &[], None);
+        case("a", &[], Some(("a", own)));
+        case("", &[connection("app1", "b", None)], Some(("b", oauth)));
+        case("a", &[connection("app1", "b", Some("a"))], Some(("b", oauth)));
+        case("c", &[connection("app1", "b", Some("a"))], Some(("c", own)));
+        case("a", &[connection("app1", "b", None)], Some(("a", own)));
+        case("", &[connection("app2", "b", None)], None);
+        case("a", &[connection("app2", "b", Some("a"))], Some(("a", own)));
+        let both = [connection("app2", "b", None), connection("app1", "c", None)];
+        case("", &both, Some(("c", oauth)));
+    }
+
+    #[test]
+    fn a_token_of_another_workspace_is_used_as_little_as_none() {
+        let misplaced = Some((digest(&SecretString::from("a")), "not ours".to_owned()));
+        let known = Known { misplaced, ..Known::default() };
+        assert!(known.access(&config("a")).is_none());
+        assert!(known.access(&config("b")).is_some());
+    }
+
+    #[test]
+    fn a_connection_brings_its_version_along() {
+        let connections = vec![connection("app1", "b", None)];
+        let known = Known { connections, ..Known::default() };
+        assert_eq!(known.access(&config("")).unwrap().api_version, "2.14");
+        assert_eq!(known.access(&config("a")).unwrap().api_version, "2.11");
+        let text = format!("{known:?} {:?}", known.access(&config("")));
+        assert!(!text.contains("\"b\""), "{text}");
     }
 }

@@ -112,6 +112,8 @@ pub(crate) struct Inner {
     connected: AtomicBool,
     /// The workspaces that were connected.
     known: Mutex<connection::Known>,
+    /// Another token is in force: it is to be found out whose it is.
+    token_news: Notify,
     /// Why the configuration as it stands in its file is not in force.
     refused_configuration: Mutex<Option<String>>,
     /// When a signed notification was last noted, in seconds since 1970.
@@ -190,6 +192,7 @@ impl Engine {
             bulk_turn: tokio::sync::Mutex::new(()),
             connected: AtomicBool::new(false),
             known: Mutex::new(known),
+            token_news: Notify::new(),
             refused_configuration: Mutex::default(),
             last_notification: AtomicI64::new(0),
             has_recovered: AtomicBool::new(false),

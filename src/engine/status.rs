@@ -97,6 +97,8 @@ pub struct RateLimits {
 
 impl Inner {
     pub(crate) async fn status(&self) -> Result<Status, EngineError> {
+        // By itself: a lock in the midst of what follows would be held to its end.
+        let connections = self.known().views(&self.config.load().intercom);
         let now = self.clock.now();
         let counts = self.store.counts(now).await?;
         self.guard.note_waiting(counts.held_changes);
@@ -122,7 +124,7 @@ impl Inner {
             managed: counts.managed,
             held_changes: counts.held_changes,
             dead_letters: counts.dead_letters,
-            connections: self.known().views(&self.config.load().intercom),
+            connections,
             rules: self.rules_view(),
             rate_limits: RateLimits {
                 intercom: services

@@ -399,11 +399,60 @@ async fn an_address_that_is_not_intercoms_is_said_at_the_start() {
     assert!(text.starts_with("✗ API connection successful: what answers at http://127"), "{text}");
 }
 
+/// An Intercom that only says whose a token is: `token-of-app1` is of the workspace `app1`.
+async fn many_workspaces() -> String {
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+
+    let me = |headers: HeaderMap| async move {
+        let token = headers["authorization"].to_str().unwrap().to_owned();
+        let app = token.trim_start_matches("Bearer token-of-");
+        axum::Json(json!({"type": "admin", "id": "1", "app": {"id_code": app, "name": "Acme",
+            "region": "US"}}))
+    };
+    serve(axum::Router::new().route("/me", get(me))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_second_workspace_is_kept_and_not_used() {
+    let deployment = deployment("", QUIET).await;
+    let intercom = many_workspaces().await;
+    change(&deployment, &deployment.sandbox.intercom.base_url(), &intercom);
+    let service = deployment.serve().await;
+    let connect = async |token: &str| {
+        service.ask("connectors/intercom/connect", &json!({"accessToken": token})).await.1
+    };
+    let first = connect("token-of-app1").await;
+    assert_eq!((&first["appId"], &first["inForce"]), (&json!("app1"), &json!(true)));
+    let second = connect("token-of-app2").await;
+    assert_eq!((&second["appId"], &second["inForce"]), (&json!("app2"), &json!(false)));
+    assert!(second["notes"][0].as_str().unwrap().contains("serves the workspace `app1`"));
+    let known = service.get("connectors/intercom/connections").await.unwrap();
+    let shown: Vec<_> =
+        known.as_array().unwrap().iter().map(|c| (&c["appId"], &c["inForce"])).collect();
+    assert_eq!(shown, [(&json!("app1"), &json!(true)), (&json!("app2"), &json!(false))]);
+    assert!(!known.to_string().contains("token-of"), "{known}");
+
+    // A token of another workspace in the configuration does not mix the two up either.
+    change(&deployment, "access_token: \"\"", "access_token: \"token-of-app3\"");
+    let degraded = until("the status says it", async || {
+        let degraded = status(&service).await["degraded"].to_string();
+        degraded.contains("app3").then_some(degraded)
+    })
+    .await;
+    assert!(degraded.contains("the store holds the records of `app1`"), "{degraded}");
+    assert_eq!(sync(&service).await, "failed");
+}
+
 /// A server that knows nothing, as a wrong host does.
 async fn server_of_nothing() -> String {
+    serve(axum::Router::new()).await
+}
+
+async fn serve(router: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await.unwrap() });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     base
 }
 
