@@ -25,7 +25,7 @@ use crate::store::{Acceptance, Resource, Sync, SyncKind, SyncState, Way};
 /// What a sync may be asked to read, and what of it can be read so far.
 const RESOURCES: [(&str, Option<Resource>); 5] = [
     ("contacts", Some(Resource::Contacts)),
-    ("conversations", None),
+    ("conversations", Some(Resource::Conversations)),
     ("companies", Some(Resource::Companies)),
     ("events", None),
     ("tags", Some(Resource::Tags)),

@@ -46,7 +46,7 @@ impl Resource {
 
     /// True if it can be read so far.
     pub fn is_readable(self) -> bool {
-        !matches!(self, Self::Conversations | Self::Events)
+        !matches!(self, Self::Events)
     }
 
     /// The kind of record that a sweep of it proves the presence of; none where absence says nothing:

@@ -1,13 +1,14 @@
 //! A full sweep proves that it saw everything, says so if it did not, and ends what is gone.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 use tajo::engine::SyncRequest;
 use tajo::model::{Clock as _, SystemClock};
-use tajo::sandbox::Seed;
 use tajo::sandbox::intercom::Failure;
+use tajo::sandbox::{SandboxOptions, Seed};
 use tajo::store::{Resource, Sync, SyncKind, SyncState};
 
-use crate::support::{App, until};
+use crate::support::{App, Deployment, until};
 
 const DAY: i64 = 86_400;
 
@@ -135,18 +136,60 @@ async fn what_is_archived_stays_so_however_many_sweeps_do_not_see_it() {
     assert_eq!(held["listIds"], json!([]));
 }
 
+/// However a scroll ends before its end, the companies are the same.
+#[rstest]
+#[case::fails_at_once(0, Failure::Status(500))]
+#[case::loses_its_place(1, Failure::LostScroll)]
+#[case::has_no_answer(1, Failure::EmptyBody)]
+#[case::fails_at_the_edge(1, Failure::BadGateway)]
+#[case::is_another_tools(0, Failure::Refusal(400, "scroll_exists"))]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scroll_that_breaks_off_or_is_taken_ends_in_the_same_companies() {
-    let calm = App::builder().with_seed(Seed::new(300).companies(150)).start().await;
-    let expected = calm.sync().await.resources[&Resource::Companies].seen;
-    for failure in [Failure::Status(500), Failure::Hang, Failure::EmptyBody, Failure::BadGateway] {
-        let app = App::builder().with_seed(Seed::new(300).companies(150)).start().await;
-        let matcher = if failure == Failure::Hang { "GET /tags" } else { "GET /companies/scroll" };
-        app.sandbox.intercom.fail_next(matcher, failure, usize::from(failure != Failure::Hang));
-        let sync = app.sync().await;
-        let companies = &sync.resources[&Resource::Companies];
-        assert_eq!((companies.seen, companies.expected), (expected, Some(expected)), "{failure:?}");
+async fn a_scroll_that_breaks_off_or_is_taken_ends_in_the_same_companies(
+    #[case] spared: usize,
+    #[case] failure: Failure,
+) {
+    let app = App::builder().with_seed(Seed::new(300).companies(150)).start().await;
+    let intercom = &app.sandbox.intercom;
+    intercom.fail_after(spared, "GET /companies/scroll", failure, 1);
+    let sync = app.request(SyncKind::Full, &[Resource::Companies], None).await;
+    let sync = app.ended(&sync).await;
+    let companies = &sync.resources[&Resource::Companies];
+    assert_eq!(sync.state, SyncState::Done, "{sync:?}");
+    assert!(companies.seen > 0 && Some(companies.seen) == companies.expected, "{companies:?}");
+    let starts =
+        intercom.log().count(|call| call.path == "/companies/scroll" && call.query.is_empty());
+    assert_eq!(starts, 1, "one scroll starts in a minute");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conversations_are_read_counted_and_ended_as_contacts_are() {
+    let app = App::builder().start().await;
+    let intercom = &app.sandbox.intercom;
+    let ann = app.create(old("ann@example.com", "user")).await;
+    let mut ids = Vec::new();
+    for number in 0..200 {
+        ids.push(intercom.create_conversation(&ann, &format!("Question {number}")).unwrap().id);
     }
+    // What a sweep has to have seen was changed before it began.
+    until("the second is over", async || {
+        let newest = intercom.conversations().iter().filter_map(|c| c["updated_at"].as_i64()).max();
+        (newest < Some(SystemClock.now().seconds())).then_some(())
+    })
+    .await;
+    let sync = app.sync().await;
+    let read = &sync.resources[&Resource::Conversations];
+    assert_eq!((read.seen, read.expected, read.done), (200, Some(200), true));
+    intercom.log().clear();
+    intercom.close_conversation(&ids[7]).unwrap();
+    let sync = app.sync_as(SyncKind::Incremental).await;
+    let read = &sync.resources[&Resource::Conversations];
+    assert!(read.partial && read.seen >= 1, "{read:?}");
+    assert_eq!(intercom.log().count(|call| call.path == "/conversations"), 0, "they are searched");
+    intercom.delete_conversation(&ids[9]).unwrap();
+    app.sync().await;
+    app.sync().await;
+    let asked = intercom.log().count(|call| call.path == format!("/conversations/{}", ids[9]));
+    assert_eq!(asked, 2, "each of two full sweeps asked for what it did not see");
 }
 
 /// Faults of every kind on the way cost time, and nothing else.
@@ -162,8 +205,10 @@ async fn a_sweep_with_faults_ends_as_one_without() {
     intercom.fail_next("GET /contacts", Failure::Status(500), 1);
     intercom.fail_next("GET /contacts", Failure::EmptyBody, 1);
     intercom.fail_next("POST /companies/list", Failure::BadGateway, 1);
-    intercom.fail_next("GET /companies/scroll", Failure::Status(500), 1);
+    intercom.fail_after(1, "GET /companies/scroll", Failure::LostScroll, 1);
     intercom.fail_next("GET /tags", Failure::Status(503), 1);
+    intercom.fail_next("GET /conversations", Failure::Status(500), 1);
+    intercom.drift_while_paging(3);
     let sync = app.request(SyncKind::Full, &[], None).await;
     let sync = app.ended(&sync).await;
     assert_eq!(sync.state, SyncState::Done, "{sync:?}");
@@ -194,19 +239,96 @@ async fn a_call_that_is_never_answered_is_made_again() {
     assert_eq!(Some(contacts.seen), contacts.expected, "{contacts:?}");
 }
 
-/// Sweeps use what they may of the budget and never more.
+/// Sweeps use what they may of the budget and never more: while nobody else calls, nine tenths and
+/// more of all windows, and no call is refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_that_the_budget_bounds_is_never_refused_for_rate() {
+async fn on_a_backlog_a_sweep_uses_the_budget_and_is_never_refused_for_rate() {
+    const LIMIT: usize = 8;
+    const WINDOWS: usize = 2;
     let app = App::builder()
-        .with_intercom_limit(8)
-        .with_seed(Seed::new(1_200).companies(20))
+        .with_intercom_limit(LIMIT as u32)
+        .with_seed(Seed::new(150 * LIMIT * WINDOWS).companies(1).without_long_lists())
         .start()
         .await;
-    let sync = app.request(SyncKind::Full, &[], None).await;
+    let sync = app.request(SyncKind::Full, &[Resource::Contacts], None).await;
     let sync = app.ended(&sync).await;
     assert_eq!(sync.state, SyncState::Done, "{sync:?}");
-    let refused = app.sandbox.intercom.log().count(|call| call.status == 429);
-    assert_eq!(refused, 0);
+    let calls = app.sandbox.intercom.log().find(|_| true);
+    assert!(calls.iter().all(|call| call.status == 200), "a call was refused");
+    let end = calls[0].at + std::time::Duration::from_secs(10 * WINDOWS as u64);
+    assert!(calls.last().unwrap().at > end, "there was less to do than the windows hold");
+    let used = calls.iter().filter(|call| call.at < end).count();
+    assert!(used * 10 >= LIMIT * WINDOWS * 9, "{used} of {} calls were made", LIMIT * WINDOWS);
+}
+
+/// An Intercom that says that it has three contacts and shows two.
+async fn one_that_shows_too_few() -> String {
+    let contact = |id: u32| {
+        json!({"type": "contact", "id": format!("c{id}"), "role": "user",
+            "email": format!("c{id}@example.com"), "updated_at": 1_700_000_000 + id})
+    };
+    let list = json!({"type": "list", "data": [contact(2), contact(1)], "total_count": 3,
+        "pages": {"type": "pages", "page": 1, "per_page": 150, "total_pages": 1}});
+    let router = axum::Router::new()
+        .route("/contacts", axum::routing::get(async move || axum::Json(list.clone())));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_saw_too_few_is_incomplete_and_says_so_everywhere() {
+    let deployment = Deployment::start(SandboxOptions::default(), "").await;
+    let lying = one_that_shows_too_few().await;
+    let yaml = std::fs::read_to_string(deployment.path("config/tajo.yaml")).unwrap();
+    let yaml = yaml.replace(&deployment.sandbox.intercom.base_url(), &lying);
+    std::fs::write(deployment.path("config/tajo.yaml"), yaml).unwrap();
+    let sync = ["connectors", "sync", "intercom", "--type", "full", "--resources", "contacts"];
+    let output = deployment.run(&[&sync[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["state"], "incomplete");
+    assert_eq!(summary["error"], "contacts: saw 2 of 3");
+    assert_eq!(summary["read"]["contacts"], 2);
+    let output = deployment.run(&["connectors", "status", "intercom", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["lastSync"], Value::Null, "it is never called success");
+    let sweep = &status["sweeps"]["contacts"];
+    assert_eq!((&sweep["state"], &sweep["done"]), (&json!("incomplete"), &json!(false)));
+    assert_eq!((&sweep["seen"], &sweep["expected"]), (&json!(2), &json!(3)));
+    assert_eq!(sweep["lagSeconds"], Value::Null);
+    let output = deployment.run(&["connectors", "status", "intercom"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("incomplete") && text.contains("2 of 3 records"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_the_product_page_works_as_it_stands() {
+    let mut options =
+        SandboxOptions { seed: Some(Seed::new(60).companies(5)), ..SandboxOptions::default() };
+    options.brevo.limits = tajo::sandbox::brevo::Limits::off();
+    let deployment = Deployment::start(options, "").await;
+    let command = "connectors sync intercom --type full \
+                   --resources contacts,conversations,companies --since 2023-01-01";
+    let mut arguments: Vec<&str> = command.split_whitespace().collect();
+    arguments.push("--json");
+    let output = deployment.run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["state"], &summary["deadLetters"]), (&json!("done"), &json!(0)));
+    let since = 1_672_531_200;
+    let recent = |contacts: Vec<Value>| {
+        contacts.iter().filter(|contact| contact["updated_at"].as_i64() >= Some(since)).count()
+    };
+    let intercom = &deployment.sandbox.intercom;
+    assert_eq!(summary["read"]["contacts"], recent(intercom.contacts()));
+    assert_eq!(summary["read"]["conversations"], recent(intercom.conversations()));
+    assert!(summary["read"]["companies"].as_u64() > Some(0), "{summary}");
+    let output = deployment.run(&["connectors", "status", "intercom", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["sweeps"]["contacts"]["partial"], true);
+    assert_eq!(status["sweeps"]["contacts"]["since"], "2023-01-01T00:00:00Z");
 }
 
 /// A contact that was last changed yesterday: a sweep that begins now has to see it.

@@ -90,7 +90,8 @@ impl Named {
             Self::Contacts => Some(Resource::Contacts),
             Self::Companies => Some(Resource::Companies),
             Self::Tags => Some(Resource::Tags),
-            Self::Conversations | Self::Events => None,
+            Self::Conversations => Some(Resource::Conversations),
+            Self::Events => None,
         }
     }
 
@@ -182,7 +183,7 @@ fn available(named: &[Named]) -> Result<Vec<Resource>, Failure> {
     let resources: Vec<Resource> = named.iter().filter_map(|name| name.resource()).collect();
     if resources.is_empty() && !named.is_empty() {
         let failure = Failure::usage("nothing is left to sync");
-        return Err(failure.with_help("available are contacts, companies, tags"));
+        return Err(failure.with_help("available are contacts, conversations, companies, tags"));
     }
     Ok(resources)
 }
@@ -277,7 +278,10 @@ fn text_of(sync: &SyncView) -> String {
         .resources
         .iter()
         .filter(|(_, progress)| progress.seen > 0)
-        .map(|(name, progress)| format!("{} {name}", progress.seen))
+        .map(|(name, progress)| match progress.expected.filter(|_| !progress.done) {
+            Some(expected) => format!("{} of {expected} {name}", progress.seen),
+            None => format!("{} {name}", progress.seen),
+        })
         .collect();
     if parts.is_empty() { "reading".to_owned() } else { format!("reading: {}", parts.join(", ")) }
 }
@@ -406,7 +410,8 @@ sync complete in 12.3 s
     fn what_is_not_available_yet_is_left_out() {
         let all =
             [Named::Contacts, Named::Conversations, Named::Companies, Named::Events, Named::Tags];
-        let expected = [Resource::Contacts, Resource::Companies, Resource::Tags];
+        let expected =
+            [Resource::Contacts, Resource::Conversations, Resource::Companies, Resource::Tags];
         assert_eq!(available(&all).unwrap(), expected);
         assert!(available(&[]).unwrap().is_empty());
         assert!(available(&[Named::Events]).is_err());

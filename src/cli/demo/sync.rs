@@ -108,13 +108,14 @@ fn is_complete(sync: &Sync, contacts: usize) -> bool {
     sync.state == SyncState::Done && seen == Some(contacts as u64)
 }
 
-/// Such as `500 contacts, 71 companies, 15 tags`.
+/// Such as `500 contacts, 300 conversations, 71 companies, 15 tags`.
 fn seen(sync: &Sync) -> String {
     let of = |resource: Resource| {
         let seen = sync.resources.get(&resource).map_or(0, |progress| progress.seen);
         format!("{} {}", grouped(seen as usize), resource.as_str())
     };
-    [of(Resource::Contacts), of(Resource::Companies), of(Resource::Tags)].join(", ")
+    let shown = [Resource::Contacts, Resource::Conversations, Resource::Companies, Resource::Tags];
+    shown.map(of).join(", ")
 }
 
 fn blacklisted(contacts: &[Value]) -> BTreeSet<String> {

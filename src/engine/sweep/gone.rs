@@ -71,6 +71,7 @@ impl Sweep<'_> {
     async fn look_for(&self, key: RecordKey) -> Result<Found, EngineError> {
         let read = match key.kind {
             RecordKind::Company => self.intercom.company(Lane::Bulk, &key.id).await,
+            RecordKind::Conversation => self.intercom.conversation(Lane::Bulk, &key.id).await,
             _ => self.intercom.contact(Lane::Bulk, &key.id).await,
         };
         match read {

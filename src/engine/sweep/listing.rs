@@ -72,11 +72,16 @@ impl Sweep<'_> {
         cursor: Option<&Cursor>,
     ) -> Result<Page, IntercomError> {
         let since = self.progress(resource).since;
-        match (resource, self.sync.kind, since) {
-            (_, SyncKind::Incremental, Some(since)) => {
-                self.intercom.updated_contacts_page(Lane::Bulk, since, cursor).await
+        // A list is read from its newest end on, too, and is not what lags behind.
+        let searched = since.filter(|_| self.sync.kind == SyncKind::Incremental);
+        let (intercom, lane) = (&self.intercom, Lane::Bulk);
+        match (resource, searched) {
+            (Resource::Conversations, Some(since)) => {
+                intercom.conversations_search_page(lane, since, cursor).await
             }
-            _ => self.intercom.contacts_page(Lane::Bulk, cursor).await,
+            (Resource::Conversations, None) => intercom.conversations_page(lane, cursor).await,
+            (_, Some(since)) => intercom.updated_contacts_page(lane, since, cursor).await,
+            (_, None) => intercom.contacts_page(lane, cursor).await,
         }
     }
 

@@ -346,7 +346,7 @@ impl Sweep<'_> {
     }
 
     /// Makes a page durable, with how far this sweep has come.
-    async fn store_page(
+    pub(super) async fn store_page(
         &mut self,
         resource: Resource,
         snapshots: Vec<Snapshot>,
@@ -366,12 +366,12 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn go_on(&self) -> Result<(), EngineError> {
+    pub(super) fn go_on(&self) -> Result<(), EngineError> {
         let is_stopping = self.engine.stop.is_cancelled();
         if is_stopping { Err(EngineError::Stopping) } else { Ok(()) }
     }
 
-    fn progress(&mut self, resource: Resource) -> &mut Progress {
+    pub(super) fn progress(&mut self, resource: Resource) -> &mut Progress {
         self.sync.resources.entry(resource).or_default()
     }
 }
