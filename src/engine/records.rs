@@ -53,6 +53,9 @@ impl Round<'_> {
         for chunk in claims.chunks(CHUNK) {
             let journeys = self.load_records(chunk).await?;
             let endings = self.decide_records(&footing, journeys).await?;
+            for emitted in endings.iter().filter_map(|ending| ending.emission.as_ref()) {
+                self.engine.unserved.note_emission(&emitted.emission);
+            }
             self.settle(endings).await?;
         }
         Ok(())
@@ -183,18 +186,17 @@ fn emitted(
         (true, None) => Outcome::Ignored,
     };
     if is_skipped {
-        // What a record said of contacts before it was skipped holds no longer.
         emission.contacts.clear();
         emission.events.clear();
         emission.objects.clear();
     }
     let ending = Ending::Done { outcome, due_again: emission.flips_at };
     let derivation = derivation(footing, subject, record, &emission);
-    Settlement {
-        derivation: Some(Box::new(derivation)),
-        emission: Some(Box::new(Emitted { emission, at: record.version.at })),
-        ..Settlement::new(claim, ending)
-    }
+    // What is skipped is left as it is; where there is no rule any more, nothing is said of anybody.
+    let emission = (outcome != Outcome::Skipped)
+        .then(|| Box::new(Emitted { emission, at: record.version.at }));
+    let derivation = Some(Box::new(derivation));
+    Settlement { derivation, emission, ..Settlement::new(claim, ending) }
 }
 
 /// The end of a record that is gone in Intercom: nothing that it said of contacts holds any longer.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{Decision, RuleSetVersion};
+use crate::model::{Decision, Emission, RuleSetVersion};
 use crate::rules::RuleSet;
 use crate::telemetry;
 
@@ -27,6 +27,22 @@ impl Unserved {
                     "rules ask for `{part}`, which this version does not write; the rest is written"
                 );
             }
+        }
+    }
+
+    /// Notes what a conversation or an event gave off that goes nowhere yet.
+    pub(crate) fn note_emission(&self, emission: &Emission) {
+        let part = "upsert_object";
+        if emission.objects.is_empty() {
+            return;
+        }
+        metrics::counter!(telemetry::UNSERVED_PARTS.name, "part" => part).increment(1);
+        if self.is_first(&emission.rule_set, "upsert_object of other records") {
+            tracing::warn!(
+                ruleset.version = %emission.rule_set,
+                part,
+                "rules ask for `{part}`, which this version does not write; the rest is written"
+            );
         }
     }
 

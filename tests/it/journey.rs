@@ -71,7 +71,7 @@ async fn a_change_writes_only_what_changed_and_none_writes_nothing() {
     assert_eq!(writes.len(), 1);
     assert_eq!(writes[0].body, json!({"attributes": {"LASTNAME": "Moss", "FULLNAME": "Ann Moss"}}));
 
-    let seen = app.sandbox.intercom.update_contact(&id, json!({"browser": "firefox"})).unwrap();
+    let seen = app.sandbox.intercom.update_contact(&id, json!({"browser_version": "140"})).unwrap();
     app.sandbox.brevo.log().clear();
     app.fire(seen).await;
     assert_eq!(app.sandbox.brevo.log().len(), 0, "an empty difference costs no call");
@@ -213,7 +213,7 @@ async fn a_tie_within_a_second_is_settled_by_one_read() {
 async fn other_topics_are_stored_and_counted_as_ignored() {
     let app = App::builder().start().await;
     let before = app.status().await.records.ignored;
-    for topic in ["ping", "conversation.user.created", "ticket.created", "a.topic.of.tomorrow"] {
+    for topic in ["ping", "call.ended", "ticket.created", "a.topic.of.tomorrow"] {
         app.hand_in(topic, &json!({"type": "anything", "id": topic})).await;
     }
     app.drained().await;

@@ -92,3 +92,57 @@ async fn a_recorded_archival_and_deletion_take_back_what_was_granted() {
         }
     }
 }
+
+/// Every step of a conversation, and how many conversations its contact has.
+const CONVERSATIONS: &str = r#"
+fn map_contact(contact, brevo) {
+    if contact.email == () { return brevo.skip("no e-mail address"); }
+    brevo.email = contact.email;
+    brevo.CLOSED = contact.conversations.closed;
+    brevo.SNOOZED = contact.conversations.snoozed;
+    brevo.TOTAL = contact.conversations.total;
+}
+
+fn map_conversation(conversation, brevo) {
+    for step in conversation.transitions { brevo.track(step.kind, #{}, step.at); }
+}
+
+fn map_event(event, brevo) { brevo.track(event.event_name, event.metadata, event.created_at); }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_conversations_of_old_apps_count_and_tell_their_steps() {
+    let app = App::builder().with_script("mapping.rhai", CONVERSATIONS).start().await;
+    // The contact of the recordings, as the contact's own notification brings it.
+    let mut contact: Value = serde_json::from_slice(&recording("contact_user_updated")).unwrap();
+    contact["data"]["item"]["id"] = json!("5c9553cb871bc34fe83253a5");
+    app.deliver(contact.to_string().as_bytes()).await;
+    play(&app, "conversation_user_created").await;
+    play(&app, "conversation_admin_closed").await;
+    play(&app, "conversation_admin_snoozed").await;
+    let attributes = &held(&app, "customer@example.com")["attributes"];
+    let counts = ["CLOSED", "SNOOZED", "TOTAL"].map(|name| attributes[name].as_i64());
+    assert_eq!(counts, [Some(1), Some(1), Some(3)], "{attributes}");
+    let mut told: Vec<String> = app
+        .sandbox
+        .brevo
+        .events()
+        .iter()
+        .map(|event| event["event_name"].as_str().unwrap().to_owned())
+        .collect();
+    told.sort();
+    assert_eq!(told, ["closed", "created", "created", "created", "snoozed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_event_reaches_brevo_under_its_own_name_and_time() {
+    let app = App::builder().with_script("mapping.rhai", CONVERSATIONS).start().await;
+    let mut contact: Value = serde_json::from_slice(&recording("contact_user_updated")).unwrap();
+    contact["data"]["item"]["id"] = json!("5c9aabdface0f602a1e2b076");
+    app.deliver(contact.to_string().as_bytes()).await;
+    play(&app, "event_created").await;
+    let events = app.sandbox.brevo.events();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["event_name"], "invited-friend");
+    assert_eq!(events[0]["event_date"], "2014-02-06T12:59:31.000Z");
+}

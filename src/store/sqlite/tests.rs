@@ -178,7 +178,7 @@ fn no_statement_walks_a_table_that_grows() {
         regex::Regex::new(r#""((?:SELECT|UPDATE|DELETE|INSERT)\b(?:[^"\\]|\\.|\\\n)*)""#).unwrap();
     let blank = regex::Regex::new(r"\{\w+\}").unwrap();
     let walk = regex::Regex::new(
-        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|derivations|intents)\b(.*)$",
+        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|derivations|intents|participants|transitions|overlays)\b(.*)$",
     )
     .unwrap();
     let mut seen = 0;
@@ -212,6 +212,90 @@ fn no_statement_walks_a_table_that_grows() {
         }
     }
     assert!(seen > 40, "only {seen} statements were found");
+}
+
+#[tokio::test]
+async fn the_counts_of_somebody_with_many_conversations_are_exact_and_the_newest_are_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("tajo.db"));
+    store.accept(arrival(1, 1, "a")).await.unwrap();
+    let conversation = |number: i64, state: &str| {
+        let key = RecordKey::conversation(number.to_string().parse().unwrap());
+        let body = json!({"id": number.to_string(), "updated_at": number, "created_at": number,
+            "state": state, "contacts": [{"id": "c1"}], "source": {"type": "email"}});
+        Snapshot::new(key, Liveness::Live, body, Source::Notification, NOW, NOW)
+    };
+    let many = (1..=150).map(|n| conversation(n, if n % 3 == 0 { "open" } else { "closed" }));
+    store.learn(many.collect(), Vec::new(), NOW).await.unwrap();
+    let load = async || {
+        let query = vec![SubjectQuery::from("c1".parse::<RecordId>().unwrap())];
+        store.subjects(query).await.unwrap().remove(0).conversations
+    };
+    let found = load().await;
+    let open = found.outlines.iter().filter(|one| one.state.as_deref() == Some("open")).count();
+    assert_eq!((found.outlines.len(), open, found.newest.len()), (150, 50, 100));
+    assert_eq!(found.newest[0]["updated_at"], 150);
+
+    // One that changes and one that goes are counted anew.
+    let gone = RecordKey::conversation("3".parse().unwrap());
+    let gone = Snapshot::new(gone, Liveness::Deleted, json!({}), Source::Notification, NOW, NOW);
+    let closed = Snapshot {
+        body: json!({"id": "6", "updated_at": 999, "state": "closed",
+        "contacts": [{"id": "c1"}]}),
+        ..conversation(6, "closed")
+    };
+    let closed =
+        Snapshot::new(closed.key, Liveness::Live, closed.body, Source::Notification, NOW, NOW);
+    store.learn(vec![gone, closed], Vec::new(), NOW).await.unwrap();
+    let found = load().await;
+    let open = found.outlines.iter().filter(|one| one.state.as_deref() == Some("open")).count();
+    assert_eq!((found.outlines.len(), open), (149, 48));
+    assert_eq!(found.newest[0]["id"], "6");
+}
+
+#[tokio::test]
+async fn a_conversation_makes_its_contacts_dirty_and_an_event_itself_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("tajo.db"));
+    store.accept(arrival(1, 1, "a")).await.unwrap();
+    let first = claim(&store).await;
+    store
+        .settle(vec![Settlement::new(first[0].clone(), done(Outcome::Applied))], NOW)
+        .await
+        .unwrap();
+    let accept = async |key: RecordKey, body: serde_json::Value, name: &str| {
+        let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, NOW, NOW);
+        let content = Content::Snapshots {
+            primary: Box::new(snapshot),
+            others: Vec::new(),
+            opt_outs: Vec::new(),
+        };
+        let notification = Journalled {
+            dedupe_key: name.to_owned(),
+            topic: "any".to_owned(),
+            body: b"{}".to_vec(),
+        };
+        let notification = Some(notification);
+        let arrival = Arrival { notification, received: NOW, priority: Priority::Live, content };
+        store.accept(arrival).await.unwrap();
+        let mut keys: Vec<String> = claim(&store)
+            .await
+            .into_iter()
+            .map(|claim| format!("{} {}", claim.key.task.as_str(), claim.key.id))
+            .collect();
+        keys.sort();
+        keys
+    };
+    let body =
+        json!({"updated_at": 5, "state": "open", "contacts": [{"id": "c1"}, {"id": "unknown"}]});
+    let key = RecordKey::conversation("9".parse().unwrap());
+    assert_eq!(accept(key, body, "1").await, ["contact c1", "conversation 9"]);
+    let key = RecordKey::event("e1".parse().unwrap());
+    let event = json!({"event_name": "ordered", "intercom_user_id": "c2"});
+    assert_eq!(accept(key.clone(), event.clone(), "2").await, ["custom_event e1"]);
+    // Another delivery of the same message says nothing new.
+    let again = json!({"event_name": "ordered", "intercom_user_id": "c2", "region": "eu"});
+    assert_eq!(accept(key, again, "3").await, [] as [&str; 0]);
 }
 
 /// Something that happens to a store.
