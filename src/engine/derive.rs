@@ -85,6 +85,8 @@ pub(crate) struct Planned {
     pub(crate) release: Option<(Box<Mirrored>, Change)>,
     /// What is remembered once it is written.
     pub(crate) derivation: Option<Box<Derivation>>,
+    /// When to derive it again because something was left out that stood in the way of another.
+    pub(crate) look_again: Option<Timestamp>,
     /// What was applied includes an intent of a process that died.
     is_credited: bool,
     /// What is taken away for it is nobody's doing but Intercom's own: it never waits.
@@ -185,9 +187,10 @@ impl Planned {
         (!values.is_empty()).then_some(MirrorWrite::Sent { id: contact.id, owner, values })
     }
 
-    /// When to derive again because the answer of a rule flips.
+    /// When to derive again: the answer of a rule flips, or what was in the way may be gone.
     pub(crate) fn due_again(&self) -> Option<Timestamp> {
-        self.decision.as_ref().and_then(|decision| decision.flips_at)
+        let flips_at = self.decision.as_ref().and_then(|decision| decision.flips_at);
+        flips_at.into_iter().chain(self.look_again).min()
     }
 
     /// True if Brevo has to be asked before this is written: a creation, an addition to a list, a row
@@ -542,6 +545,7 @@ pub(crate) fn compare(
         action,
         release,
         derivation,
+        look_again: None,
         is_credited,
         is_gone,
         ruled_out,

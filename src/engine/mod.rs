@@ -24,6 +24,7 @@ mod intake;
 mod lock;
 mod locks;
 mod owner_file;
+mod phones;
 mod pipeline;
 mod plans;
 mod preview;

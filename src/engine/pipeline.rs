@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
+use super::phones::{self, PhoneVerdict, Phones};
 use super::writer::{self, Fate, Refusal, Writer};
 use super::{EngineError, Inner, Services, guard, records, resolve};
 use crate::brevo::{BrevoError, ErrorKind, Identifier};
@@ -26,6 +27,10 @@ const CHUNK: usize = 500;
 const FEW: usize = 2;
 /// How many contacts of a company are made dirty at a time.
 const FAN_OUT: usize = 500;
+/// When a number is looked at again that another contact has: what becomes of that one is not told.
+const LOOK_FOR_PHONE_SECONDS: i64 = 3_600;
+/// The same where the other one gives it up in the same round.
+const PHONE_LEAVES_SECONDS: i64 = 5;
 /// How long something may fail before it is given up, in seconds.
 const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
 
@@ -370,28 +375,22 @@ impl Round<'_> {
         &mut self,
         planned: Vec<Planned>,
     ) -> Result<Vec<Planned>, EngineError> {
-        let phone = |one: &Planned| {
-            let sms = one.change.set.iter().find(|(name, _)| name.as_str() == "SMS");
-            sms.map(|(_, value)| value.phone_digits())
-        };
-        let phones: Vec<String> = planned.iter().filter_map(phone).collect();
+        let phones: Vec<String> = planned.iter().filter_map(phones::wanted).collect();
         if phones.is_empty() {
             return Ok(planned);
         }
-        let mut owners: BTreeMap<String, Option<i64>> = BTreeMap::new();
-        for (digits, id) in self.engine.store.sms_owners(phones).await? {
-            owners.insert(digits, Some(id));
-        }
+        let owners = self.engine.store.sms_owners(phones).await?;
         let (mut untangled, mut endings) = (Vec::new(), Vec::new());
+        let mut phones = Phones::of(&planned, owners);
         for mut one in planned {
-            if let Some(digits) = phone(&one) {
-                let own = one.current.as_ref().map(|mirrored| mirrored.contact.id);
-                let is_taken =
-                    owners.get(&digits).is_some_and(|owner| owner.is_none() || *owner != own);
-                owners.entry(digits).or_insert(own);
-                if is_taken {
-                    // It has the number, so this cannot fail.
-                    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner);
+            let now = self.engine.clock.now();
+            match phones.verdict(&one) {
+                PhoneVerdict::Free => {}
+                PhoneVerdict::Taken => leave_phone_out(&mut one, now.plus(LOOK_FOR_PHONE_SECONDS)),
+                PhoneVerdict::Leaves => leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS)),
+                PhoneVerdict::GivesWay => {
+                    leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS));
+                    one.change.clear.extend("SMS".parse());
                 }
             }
             if derive::has_work(&one) {
@@ -630,6 +629,13 @@ impl Round<'_> {
             tracing::error!("claims cannot be given back: {error}");
         }
     }
+}
+
+/// Leaves a number out that another contact has, and looks again later.
+fn leave_phone_out(one: &mut Planned, at: Timestamp) {
+    // It has the number, so this cannot fail.
+    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner);
+    one.look_again = Some(at);
 }
 
 fn writer<'a>(engine: &'a Inner, services: &'a Services, lane: Lane) -> Writer<'a> {

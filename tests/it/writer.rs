@@ -89,6 +89,28 @@ async fn rows_that_an_import_lists_as_duplicates_lose_the_phone_and_nothing_else
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_people_swap_their_numbers() {
+    let app = App::builder().start().await;
+    let person = |name: &str, phone: &str| {
+        let email = format!("{name}@example.com");
+        json!({"email": email, "name": name, "phone": phone, "role": "user"})
+    };
+    let ann = app.create(person("ann", "+66812345678")).await;
+    let bo = app.create(person("bo", "+66812345679")).await;
+    app.sandbox.intercom.update_contact(&ann, json!({"phone": "+66812345679"})).unwrap();
+    app.sandbox.intercom.update_contact(&bo, json!({"phone": "+66812345678"})).unwrap();
+    app.sync().await;
+    let phone = |name: &str| {
+        let held = app.sandbox.brevo.contact(&format!("{name}@example.com")).unwrap();
+        held["attributes"]["SMS"].as_str().map(str::to_owned)
+    };
+    until("both have the other's number", async || {
+        (phone("ann")? == "66812345679" && phone("bo")? == "66812345678").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_contact_that_fails_each_time_does_not_keep_the_others_waiting() {
     let app = App::builder().start().await;
     app.sandbox.brevo.put_contact(&json!({"email": "poison@example.com"})).unwrap();
