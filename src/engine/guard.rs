@@ -26,7 +26,7 @@ use crate::telemetry;
 const SAMPLE: usize = 10;
 /// How long to wait before looking at holds again: while something is counted, and else.
 const COUNTING: Duration = Duration::from_secs(1);
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What the guard knows besides the store.
 #[derive(Debug, Default)]

@@ -298,7 +298,11 @@ async fn syncs(engine: Arc<Inner>) {
         };
         let waited = match next {
             Some(sync) => match engine.run_sync(sync).await {
-                Ok(_) => Ok(()),
+                Ok(_) => {
+                    // What it takes away may be counted to its end.
+                    engine.guard.wake();
+                    Ok(())
+                }
                 Err(error) => {
                     engine.note(&error);
                     engine.wait(Duration::from_secs(1)).await
