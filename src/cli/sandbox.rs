@@ -64,7 +64,7 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
 }
 
 fn options(args: &Args) -> SandboxOptions {
-    let mut seed = Seed::new(args.contacts);
+    let mut seed = Seed::new(args.contacts).with_conversations().with_events();
     if let Some(companies) = args.companies {
         seed = seed.companies(companies);
     }

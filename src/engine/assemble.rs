@@ -38,7 +38,7 @@ pub(crate) fn contact(subject: &Subject, record: &Record) -> Value {
     let all = subject.conversations.newest.iter().map(conversation_view).collect();
     let summary = conversation_summary(&subject.conversations.outlines, all);
     body.insert("conversations".into(), summary);
-    body.insert("events".into(), json!({}));
+    body.insert("events".into(), events(subject));
     Value::Object(body)
 }
 
@@ -120,6 +120,15 @@ fn people(ids: &[RecordId], known: &[Subject]) -> Vec<Value> {
         }
     };
     ids.iter().map(view).collect()
+}
+
+/// What the contact did: how often, when first, when last, by name.
+fn events(subject: &Subject) -> Value {
+    let events = subject.events.iter().map(|event| {
+        let totals = json!({ "count": event.count, "first": event.first, "last": event.last });
+        (event.name.clone(), totals)
+    });
+    Value::Object(events.collect())
 }
 
 /// Brevo's contact as `existing` in `merge_contact`.

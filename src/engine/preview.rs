@@ -116,6 +116,7 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         subscription_types: Default::default(),
         conversations: Default::default(),
         overlays: Vec::new(),
+        events: Vec::new(),
         duplicates: Vec::new(),
         owned: None,
         address: None,

@@ -84,12 +84,13 @@ impl IntercomClient {
         Ok(EventPage { snapshots, next: next.filter(|_| !rows.is_empty()), unusable })
     }
 
-    /// How often a contact did what, events older than 90 days among them. One call.
+    /// How often a contact did what, events older than 90 days among them; none if the answer is no
+    /// summary. One call.
     pub async fn event_totals(
         &self,
         lane: Lane,
         contact: &RecordId,
-    ) -> Result<Vec<EventTotal>, IntercomError> {
+    ) -> Result<Option<Vec<EventTotal>>, IntercomError> {
         const ROUTE: &str = "/events";
         let query = [
             ("type", "user".to_owned()),
@@ -98,7 +99,8 @@ impl IntercomClient {
         ];
         let answer = self.get(lane, &["events"], &query, ROUTE).await?;
         let rows = rows(&answer, &["events", "data"], ROUTE)?;
-        Ok(rows.iter().filter_map(EventTotal::parse).collect())
+        let is_summary = answer.value.get("type").is_none_or(|kind| kind == "event.summary");
+        Ok(is_summary.then(|| rows.iter().filter_map(EventTotal::parse).collect()))
     }
 
     /// Hands in how often a contact did something, instead of each event.

@@ -271,7 +271,7 @@ async fn events_are_handed_in_and_listed_by_pages() {
         last: Some(Timestamp::from_seconds(NOW)),
     };
     client.submit_event_total(Lane::Live, &ann, &visits).await.unwrap();
-    let totals = client.event_totals(Lane::Live, &ann).await.unwrap();
+    let totals = client.event_totals(Lane::Live, &ann).await.unwrap().unwrap();
     assert_eq!((totals[0].name.as_str(), totals[0].count), ("ordered", 160));
     assert_eq!(totals[1], visits);
     let nobody = id("665f1c0a9e3b7d0012ab34c1");

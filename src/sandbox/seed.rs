@@ -83,6 +83,8 @@ pub struct Seed {
     companies: usize,
     random_seed: u64,
     has_long_lists: bool,
+    has_conversations: bool,
+    has_events: bool,
 }
 
 /// An invented contact.
@@ -106,7 +108,14 @@ pub struct SeededContact {
 impl Seed {
     /// This many contacts, and a company for every seven of them.
     pub fn new(contacts: usize) -> Self {
-        Self { contacts, companies: contacts / 7, random_seed: 1, has_long_lists: true }
+        Self {
+            contacts,
+            companies: contacts / 7,
+            random_seed: 1,
+            has_long_lists: true,
+            has_conversations: false,
+            has_events: false,
+        }
     }
 
     /// This many companies. Those beyond the number of contacts have no contact, so no list shows
@@ -127,6 +136,31 @@ impl Seed {
     pub fn without_long_lists(mut self) -> Self {
         self.has_long_lists = false;
         self
+    }
+
+    /// Contacts have conversations, 0.6 each on average: some open, some snoozed, some rated, some with
+    /// Fin.
+    pub fn with_conversations(mut self) -> Self {
+        self.has_conversations = true;
+        self
+    }
+
+    /// Four users in ten have custom events of the last weeks.
+    pub fn with_events(mut self) -> Self {
+        self.has_events = true;
+        self
+    }
+
+    pub(super) fn has_conversations(&self) -> bool {
+        self.has_conversations
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        self.has_events
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.random_seed
     }
 
     /// How many contacts.

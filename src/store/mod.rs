@@ -11,6 +11,7 @@ mod connection;
 mod dead_letter;
 mod error;
 mod event;
+mod event_count;
 mod hold;
 mod mirror;
 mod overlay;
@@ -39,6 +40,7 @@ pub use event::{
     Derivation, Doubt, DueEvent, EventCounts, EventEnd, EventTarget, LIVE_SINCE, LastDerivation,
     Withheld,
 };
+pub use event_count::{EventCount, EventReading, EventReadings};
 pub use hold::{HeldChange, Hold, Judged, Judgement, Measure, Taking};
 pub use mirror::{MirrorEntry, MirrorWrite};
 pub use overlay::Overlay;
@@ -96,6 +98,30 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Missing>, StoreError>;
+
+    /// Looks at up to `limit` contacts whose ids follow `after` for those that were seen since their
+    /// events were listed.
+    async fn event_readings(
+        &self,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<EventReadings, StoreError>;
+
+    /// Says whether all these events of a contact, by name and second, were told before.
+    async fn are_events_counted(
+        &self,
+        contact: RecordId,
+        events: Vec<(String, Timestamp)>,
+    ) -> Result<bool, StoreError>;
+
+    /// Remembers that a contact's events were listed, with what Intercom said at `as_of` that they come
+    /// to in all.
+    async fn put_event_reading(
+        &self,
+        reading: EventReading,
+        totals: Vec<EventCount>,
+        as_of: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Remembers that a complete sync did not see these records. Being seen ends it.
     async fn put_missed(

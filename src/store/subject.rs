@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MirrorEntry, Overlay};
+use super::{EventCount, MirrorEntry, Overlay};
 use crate::model::{
     AttributeName, Change, ConversationOutline, Digest, Email, ListId, MissedValue, Record,
     RecordId,
@@ -63,6 +63,8 @@ pub struct Subject {
     pub conversations: Conversations,
     /// What the rules say of it where they look at other records, the newest last.
     pub overlays: Vec<Overlay>,
+    /// What it did how often.
+    pub events: Vec<EventCount>,
     /// Other live contacts with the same address, by id.
     pub duplicates: Vec<Record>,
     /// The Brevo contact that stands for this one.

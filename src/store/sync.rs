@@ -44,11 +44,6 @@ impl Resource {
         }
     }
 
-    /// True if it can be read so far.
-    pub fn is_readable(self) -> bool {
-        !matches!(self, Self::Events)
-    }
-
     /// The kind of record that a sweep of it proves the presence of; none where absence says nothing:
     /// all tags come in one answer, and events are never taken back.
     pub fn proves(self) -> Option<RecordKind> {

@@ -17,6 +17,7 @@ mod consent;
 mod conversations;
 mod cost;
 mod crash;
+mod custom_events;
 mod events;
 mod faults;
 mod fuzz;

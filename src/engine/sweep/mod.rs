@@ -8,6 +8,7 @@
 
 mod bound;
 mod companies;
+mod events;
 mod gone;
 mod listing;
 mod schedule;
@@ -78,11 +79,8 @@ impl Inner {
                 (Resource::Conversations, configured.conversations),
                 (Resource::Events, configured.events),
             ];
-            resources = enabled
-                .iter()
-                .filter(|(resource, on)| *on && resource.is_readable())
-                .map(|(resource, _)| *resource)
-                .collect();
+            resources =
+                enabled.iter().filter(|(_, on)| *on).map(|(resource, _)| *resource).collect();
         }
         Sync {
             id: uuid::Uuid::now_v7().to_string(),
@@ -250,7 +248,7 @@ impl Sweep<'_> {
                 Resource::Companies => self.companies().await,
                 Resource::Tags => self.tags().await,
                 Resource::Contacts | Resource::Conversations => self.listed(resource).await,
-                Resource::Events => Ok(()),
+                Resource::Events => self.events().await,
             };
             let failure = match read {
                 Ok(()) => None,

@@ -36,6 +36,7 @@ mod oauth;
 mod refused;
 mod routes;
 mod search;
+mod seeding;
 mod segment;
 mod serve;
 mod sort;

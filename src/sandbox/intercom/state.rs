@@ -105,7 +105,8 @@ impl State {
             companies.push(id);
         }
         for number in 0..seed.contact_count() {
-            self.put_seeded(seed.contact(number, now), &tags, &companies)?;
+            let id = self.put_seeded(seed.contact(number, now), &tags, &companies)?;
+            self.seed_activity(seed, number, &id, now);
         }
         Ok(())
     }
@@ -115,7 +116,7 @@ impl State {
         seeded: SeededContact,
         tags: &[Arc<str>],
         companies: &[CompanyId],
-    ) -> Result<(), Refused> {
+    ) -> Result<ContactId, Refused> {
         let write = ContactWrite::parse(&seeded.body, Way::Inside, &mut self.attributes)?;
         let created_ms = write.created_at.unwrap_or(0) * 1000;
         let updated_ms = write.updated_at.unwrap_or(0) * 1000 + i64::from(seeded.milliseconds);
@@ -136,8 +137,9 @@ impl State {
                 company.members.insert(Arc::clone(&contact.id));
             }
         }
+        let id = Arc::clone(&contact.id);
         self.contacts.put(contact);
-        Ok(())
+        Ok(id)
     }
 
     /// The id of the tag with a name, made if there is none. Names are compared without case.

@@ -7,6 +7,7 @@ mod companies;
 mod connections;
 mod conversations;
 mod dead_letters;
+mod event_totals;
 mod events;
 mod holds;
 mod mirror;
@@ -38,10 +39,11 @@ use writer::Writer;
 
 use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
-    DeadLetter, DeadLetterQuery, DueEvent, DueLinks, EventEnd, FoundCompany, HeldChange, Hold,
-    Judged, LinkEnd, Measure, MirrorEntry, Missing, OpenImport, OptOut, Priority, RecordSubject,
-    Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts, StoreError, Subject,
-    SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
+    DeadLetter, DeadLetterQuery, DueEvent, DueLinks, EventCount, EventEnd, EventReading,
+    EventReadings, FoundCompany, HeldChange, Hold, Judged, LinkEnd, Measure, MirrorEntry, Missing,
+    OpenImport, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
+    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
+    Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
@@ -52,7 +54,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 12;
+const SCHEMA: i64 = 13;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -224,6 +226,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0010_parked_values.sql")),
         M::up(include_str!("../migrations/0011_conversations.sql")),
         M::up(include_str!("../migrations/0012_companies.sql")),
+        M::up(include_str!("../migrations/0013_event_totals.sql")),
     ])
 }
 
@@ -308,6 +311,32 @@ impl Store for SqliteStore {
             sightings::unseen(conn, ids, &sync, kind, before, after.as_ref(), limit)
         })
         .await
+    }
+
+    async fn event_readings(
+        &self,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<EventReadings, StoreError> {
+        self.read(move |conn, ids| event_totals::readings(conn, ids, after.as_ref(), limit)).await
+    }
+
+    async fn are_events_counted(
+        &self,
+        contact: RecordId,
+        events: Vec<(String, Timestamp)>,
+    ) -> Result<bool, StoreError> {
+        self.read(move |conn, ids| event_totals::are_counted(conn, ids, &contact, &events)).await
+    }
+
+    async fn put_event_reading(
+        &self,
+        reading: EventReading,
+        totals: Vec<EventCount>,
+        as_of: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| event_totals::put_reading(tx, ids, &reading, &totals, as_of))
+            .await
     }
 
     async fn put_missed(

@@ -3,9 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 use serde_json::Value;
 
+use super::event_totals::Counted;
 use super::work::{self, Because, Dirt};
 use super::writer::Tx;
-use super::{Ids, conversations, mirror};
+use super::{Ids, conversations, event_totals, mirror};
 use crate::model::{
     ConversationOutline, Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey,
     RecordKind, Snapshot, Source, Timestamp, Transition, Version, canonical_json, email_of,
@@ -22,6 +23,7 @@ pub(super) struct Prepared {
     body: String,
     email: Option<Email>,
     companies: Vec<String>,
+    event: Option<Counted>,
     pub(super) conversation: PreparedConversation,
 }
 
@@ -60,9 +62,10 @@ impl From<Snapshot> for Prepared {
         let email = if is_contact { email_of(&snapshot.body) } else { None };
         let companies = if is_contact { shown_companies(&snapshot.body) } else { Vec::new() };
         let conversation = PreparedConversation::of(&snapshot);
+        let event = Counted::of(&snapshot);
         let snapshot =
             if snapshot.is_partial { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
-        Self { snapshot, body, email, companies, conversation }
+        Self { snapshot, body, email, companies, event, conversation }
     }
 }
 
@@ -173,6 +176,13 @@ pub(super) fn accept_snapshot(
     incoming: &Prepared,
     dirt: Dirt,
 ) -> Result<(), StoreError> {
+    if let Some(event) = &incoming.event
+        && !event_totals::take(tx, ids, event, dirt)?
+    {
+        // It was told before, perhaps another way or under another id.
+        tx.count("unchanged", dirt.carried);
+        return Ok(());
+    }
     let key = &incoming.snapshot.key;
     if incoming.snapshot.is_hint {
         return make_dirty(tx, ids, key, Dirt { needs_read: true, ..dirt });

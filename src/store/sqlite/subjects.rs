@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::{
-    Ids, books, brevo_intake, conversations, mirror, overlays, records, verification, work,
+    Ids, books, brevo_intake, conversations, event_totals, mirror, overlays, records, verification,
+    work,
 };
 use crate::model::{Email, Record, RecordId, RecordKey, RecordKind};
 use crate::store::{
@@ -30,6 +31,7 @@ pub(super) fn load(
         subscription_types: Default::default(),
         conversations: Default::default(),
         overlays: Vec::new(),
+        events: Vec::new(),
         duplicates: Vec::new(),
         owned: None,
         address: None,
@@ -76,6 +78,7 @@ pub(super) fn load(
         subject.subscription_types =
             known.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     }
+    subject.events = event_totals::of_contact(conn, ids, &subject.id)?;
     if let Some(email) = record.email() {
         subject.duplicates = duplicates(conn, ids, email.as_str(), &subject.id)?;
     }

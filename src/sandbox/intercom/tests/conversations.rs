@@ -164,6 +164,30 @@ async fn fin_speaks_the_vocabulary_of_the_version_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn seeded_contacts_have_conversations_and_events_if_asked_for() {
+    let client = Client::start(IntercomOptions::default()).await;
+    client.sandbox.seed(&Seed::new(500).with_conversations().with_events()).unwrap();
+    let all = client.sandbox.conversations();
+    assert!((250..350).contains(&all.len()), "{}", all.len());
+    let share =
+        |is: &dyn Fn(&Value) -> bool| all.iter().filter(|c| is(c)).count() * 100 / all.len();
+    assert!((15..35).contains(&share(&|c| c["state"] == "open")));
+    assert!((5..20).contains(&share(&|c| c["state"] == "snoozed")));
+    assert!((15..35).contains(&share(&|c| !c["conversation_rating"].is_null())));
+    assert!((20..40).contains(&share(&|c| !c["ai_agent"].is_null())));
+    let busy = client
+        .sandbox
+        .contacts()
+        .iter()
+        .filter(|c| !client.sandbox.events(c["id"].as_str().unwrap()).is_empty())
+        .count();
+    assert!((100..250).contains(&busy), "{busy}");
+    let again = Client::start(IntercomOptions::default()).await;
+    again.sandbox.seed(&Seed::new(500).with_conversations().with_events()).unwrap();
+    assert_eq!(again.sandbox.conversations(), all);
+}
+
+#[tokio::test]
 async fn only_the_newest_500_parts_are_shown() {
     let (client, ann) = with_contact().await;
     let id = client.sandbox.create_conversation(&ann, "Hello").unwrap().id;

@@ -1,0 +1,228 @@
+//! Which events of contacts are counted, what they come to, and whose were listed.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value;
+
+use super::work::{self, Dirt};
+use super::writer::Tx;
+use super::{Ids, parsed};
+use crate::model::{RecordId, RecordKind, Snapshot, Timestamp};
+use crate::store::{EventCount, EventReading, EventReadings, StoreError, Task, WorkKey};
+
+/// What an event is counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) contact: RecordId,
+    pub(super) name: String,
+    pub(super) at: Timestamp,
+}
+
+impl Counted {
+    /// What a snapshot counts as; none: it is no event, or does not say whose.
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+        if snapshot.key.kind != RecordKind::Event {
+            return None;
+        }
+        let text = |field: &str| snapshot.body.get(field).and_then(Value::as_str);
+        Some(Self {
+            contact: text("intercom_user_id")?.parse().ok()?,
+            name: text("event_name")?.to_owned(),
+            at: snapshot.body.get("created_at").and_then(Timestamp::parse)?,
+        })
+    }
+}
+
+/// Counts an event and makes its contact dirty, if that is known; false: it was counted before.
+pub(super) fn take(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    event: &Counted,
+    dirt: Dirt,
+) -> Result<bool, StoreError> {
+    if !count(tx, ids, event)? {
+        return Ok(false);
+    }
+    if is_known(tx.conn, ids, &event.contact)? {
+        let key = WorkKey { task: Task::Contact, id: event.contact.clone() };
+        work::dirty(tx, ids, &key, Dirt { needs_read: false, ..dirt.carrying(0) })?;
+    }
+    Ok(true)
+}
+
+fn is_known(conn: &Connection, ids: &Ids, contact: &RecordId) -> Result<bool, StoreError> {
+    let found: Option<i64> = conn
+        .prepare_cached(
+            "SELECT 1 FROM records
+             WHERE workspace = ?1 AND kind = 'contact' AND id = ?2 AND liveness = 'live'",
+        )?
+        .query_row((ids.workspace(), contact.as_str()), |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// Counts an event; false: it was counted before, whichever way it came then.
+fn count(tx: &Tx<'_>, ids: &Ids, event: &Counted) -> Result<bool, StoreError> {
+    let Counted { contact, name, at } = event;
+    let added = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO event_tellings (workspace, contact, name, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((ids.workspace(), contact.as_str(), name, at.seconds()))?;
+    if added == 0 {
+        return Ok(false);
+    }
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO event_totals (workspace, contact, name, count, first, last)
+             VALUES (?1, ?2, ?3, 1, ?4, ?4)
+             ON CONFLICT DO UPDATE SET count = count + 1, first = min(first, excluded.first),
+                 last = max(last, excluded.last)",
+        )?
+        .execute((ids.workspace(), contact.as_str(), name, at.seconds()))?;
+    Ok(true)
+}
+
+/// True if all of these events are counted.
+pub(super) fn are_counted(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    events: &[(String, Timestamp)],
+) -> Result<bool, StoreError> {
+    for (name, at) in events {
+        if !is_counted(conn, ids, contact, name, *at)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_counted(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    name: &str,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = conn
+        .prepare_cached(
+            "SELECT 1 FROM event_tellings
+             WHERE workspace = ?1 AND contact = ?2 AND name = ?3 AND at = ?4",
+        )?
+        .query_row((ids.workspace(), contact.as_str(), name, at.seconds()), |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// What a contact did, by name.
+pub(super) fn of_contact(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+) -> Result<Vec<EventCount>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT name, count, first, last FROM event_totals WHERE workspace = ?1 AND contact = ?2",
+    )?;
+    let rows = statement.query_map((ids.workspace(), contact.as_str()), |row| {
+        Ok(EventCount {
+            name: row.get(0)?,
+            count: row.get::<_, i64>(1)?.unsigned_abs(),
+            first: Timestamp::from_seconds(row.get(2)?),
+            last: Timestamp::from_seconds(row.get(3)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Looks at up to `limit` live contacts whose ids follow `after`: those that were seen since their
+/// events were listed, or whose were never.
+pub(super) fn readings(
+    conn: &Connection,
+    ids: &Ids,
+    after: Option<&RecordId>,
+    limit: usize,
+) -> Result<EventReadings, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT records.id, records.body ->> 'last_seen_at', event_readings.seen_at FROM records
+         LEFT JOIN event_readings ON event_readings.workspace = records.workspace
+             AND event_readings.contact = records.id
+         WHERE records.workspace = ?1 AND records.kind = 'contact' AND records.id > ?2
+             AND records.liveness = 'live'
+         ORDER BY records.id LIMIT ?3",
+    )?;
+    let after = after.map_or("", RecordId::as_str);
+    let mut rows = statement.query((ids.workspace(), after, limit as i64))?;
+    let mut readings = EventReadings::default();
+    while let Some(row) = rows.next()? {
+        let contact: RecordId = parsed(row, 0)?;
+        let (seen_at, listed): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+        if let Some(seen_at) = seen_at.filter(|seen_at| listed.is_none_or(|at| *seen_at > at)) {
+            readings.wanted.push(EventReading {
+                contact: contact.clone(),
+                seen_at: Timestamp::from_seconds(seen_at),
+                was_read: listed.is_some(),
+            });
+        }
+        readings.last = Some(contact);
+    }
+    Ok(readings)
+}
+
+/// Remembers that a contact's events were listed, and what Intercom says they come to in all, as of
+/// `as_of`: those that are too old to be listed are in it as well.
+pub(super) fn put_reading(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    reading: &EventReading,
+    totals: &[EventCount],
+    as_of: Timestamp,
+) -> Result<(), StoreError> {
+    for total in totals {
+        let (counted, all) = counted(tx.conn, ids, &reading.contact, &total.name, as_of)?;
+        // What Intercom counts beyond what was told by then was told to nobody.
+        let untold = i64::try_from(total.count).unwrap_or(i64::MAX).saturating_sub(counted).max(0);
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO event_totals (workspace, contact, name, count, first, last)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET count = max(count, excluded.count),
+                     first = min(first, excluded.first), last = max(last, excluded.last)",
+            )?
+            .execute((
+                ids.workspace(),
+                reading.contact.as_str(),
+                &total.name,
+                untold.saturating_add(all),
+                total.first.seconds(),
+                total.last.seconds(),
+            ))?;
+    }
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO event_readings (workspace, contact, seen_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)",
+        )?
+        .execute((ids.workspace(), reading.contact.as_str(), reading.seen_at.seconds()))?;
+    Ok(())
+}
+
+/// How many events of a name are counted: those before a time, and all.
+fn counted(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    name: &str,
+    before: Timestamp,
+) -> Result<(i64, i64), StoreError> {
+    let counted = conn
+        .prepare_cached(
+            "SELECT coalesce(sum(at < ?4), 0), count(*) FROM event_tellings
+             WHERE workspace = ?1 AND contact = ?2 AND name = ?3",
+        )?
+        .query_row((ids.workspace(), contact.as_str(), name, before.seconds()), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Ok(counted)
+}

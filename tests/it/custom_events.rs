@@ -1,0 +1,168 @@
+//! Custom events of Intercom: each becomes what the rules make of it once, whichever way it comes, and
+//! counts once in what its contact shows.
+
+use serde_json::{Value, json};
+use tajo::model::{Clock, SystemClock, Timestamp};
+use tajo::store::{Resource, SyncKind};
+
+use crate::support::App;
+
+/// A Brevo event for each event, and the counts of its contact in attributes.
+const RULES: &str = r#"
+fn map_contact(contact, brevo) {
+    brevo.email = contact.email;
+    brevo.ORDERS = contact.events.ordered.count;
+    brevo.FIRST_ORDER = contact.events.ordered.first;
+    brevo.LAST_ORDER = contact.events.ordered.last;
+}
+
+fn map_event(event, brevo) {
+    brevo.track(event.event_name, #{ number: event.metadata.number }, event.created_at);
+}
+"#;
+
+async fn app() -> App {
+    App::builder().with_script("mapping.rhai", RULES).start().await
+}
+
+fn now() -> i64 {
+    SystemClock.now().seconds()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+fn ann(last_seen_at: i64) -> Value {
+    json!({"email": "ann@example.com", "role": "user", "last_seen_at": last_seen_at})
+}
+
+fn orders(app: &App) -> (Value, Value, Value) {
+    let contact = app.sandbox.brevo.contact("ann@example.com").unwrap();
+    let attribute = |name: &str| contact["attributes"][name].clone();
+    (attribute("ORDERS"), attribute("FIRST_ORDER"), attribute("LAST_ORDER"))
+}
+
+fn sent(app: &App) -> usize {
+    app.sandbox.brevo.events().len()
+}
+
+fn listings(app: &App) -> usize {
+    app.sandbox.intercom.log().count(|call| call.is("GET", "/events"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notified_event_is_sent_once_and_counted_once() {
+    let mut app = app().await;
+    // Nothing counts as having happened too early once a sync has begun.
+    app.sync().await;
+    let id = app.create(ann(now())).await;
+    let first = now();
+    let ordered =
+        app.sandbox.intercom.submit_event(&id, "ordered", at(first), &json!({"number": 7}));
+    let ordered = ordered.unwrap();
+    let notification = ordered.notifications[0].to_string();
+    app.fire(ordered).await;
+    let events = app.sandbox.brevo.events();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["event_name"], "ordered");
+    assert_eq!(events[0]["event_properties"]["number"], 7);
+    assert_eq!(orders(&app), (json!(1), json!(first), json!(first)));
+    // The same notification, the same event under another id, a restart, and the listing.
+    app.deliver(notification.as_bytes()).await;
+    let mut other: Value = serde_json::from_str(&notification).unwrap();
+    other["id"] = json!("notif_other");
+    other["data"]["item"]["id"] = json!("29c69129-8f2e-11e3-b703-e5d169961160");
+    app.deliver(other.to_string().as_bytes()).await;
+    app.drained().await;
+    app.stop_engine().await;
+    app.start_engine().await;
+    app.sync().await;
+    assert_eq!(sent(&app), 1);
+    assert_eq!(orders(&app).0, 1);
+    let second = first + 1;
+    let again = app.sandbox.intercom.submit_event(&id, "ordered", at(second), &json!({}));
+    app.fire(again.unwrap()).await;
+    assert_eq!((sent(&app), orders(&app)), (2, (json!(2), json!(first), json!(second))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_notification_told_is_listed_and_only_what_is_new_is_sent() {
+    let app = app().await;
+    let before = now() - 5 * 86_400;
+    let id = app.sandbox.intercom.create_contact(ann(before)).unwrap().id;
+    let intercom = &app.sandbox.intercom;
+    let old = now() - 200 * 86_400;
+    for time in [old, before, before + 60] {
+        intercom.submit_event(&id, "ordered", at(time), &json!({})).unwrap();
+    }
+    app.sync().await;
+    // Before the first sync: known without being sent. Older than 90 days: in the summary alone.
+    assert_eq!((sent(&app), orders(&app)), (0, (json!(3), json!(old), json!(before + 60))));
+    let listed = listings(&app);
+    app.sync().await;
+    assert_eq!(listings(&app), listed, "nobody was seen since");
+
+    // The webhook of this one is lost; the contact was seen.
+    let later = now() + 1;
+    intercom.submit_event(&id, "ordered", at(later), &json!({})).unwrap();
+    intercom.update_contact(&id, json!({"last_seen_at": later})).unwrap();
+    app.sync_as(SyncKind::Incremental).await;
+    assert_eq!((sent(&app), orders(&app)), (1, (json!(4), json!(old), json!(later))));
+    assert_eq!(listings(&app), listed + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_read_by_pages_and_not_of_who_was_never_seen() {
+    let app = app().await;
+    let intercom = &app.sandbox.intercom;
+    let id = intercom.create_contact(ann(now())).unwrap().id;
+    for number in 0..310 {
+        let time = at(now() - 1_000 - number);
+        intercom.submit_event(&id, "ordered", time, &json!({"number": number})).unwrap();
+    }
+    let unseen = json!({"email": "bob@example.com", "role": "user"});
+    intercom.create_contact(unseen).unwrap();
+    let sync = app.sync().await;
+    assert_eq!(sync.resources[&Resource::Events].seen, 310);
+    assert_eq!(orders(&app).0, 310);
+    // The summary, and 310 / 150 pages.
+    assert_eq!(listings(&app), 1 + 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_goes_on_after_a_failure_and_counts_nothing_twice() {
+    let mut app = app().await;
+    let intercom = &app.sandbox.intercom;
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        let email = format!("p{number}@example.com");
+        let contact = json!({"email": email, "role": "user", "last_seen_at": now()});
+        let id = intercom.create_contact(contact).unwrap().id;
+        intercom.submit_event(&id, "ordered", at(now() - 60), &json!({})).unwrap();
+        ids.push(id);
+    }
+    intercom.fail_after(20, "GET /events", tajo::sandbox::intercom::Failure::Status(403), 1);
+    let request = tajo::engine::SyncRequest {
+        kind: SyncKind::Full,
+        resources: vec![Resource::Contacts, Resource::Events],
+        since: None,
+    };
+    let sync = app.engine().request_sync(request).await.unwrap();
+    let sync = crate::support::until("the sync is over", async || {
+        let sync = app.engine().sync(&sync.id).await.unwrap().unwrap();
+        sync.state.is_over().then_some(sync)
+    })
+    .await;
+    assert!(!sync.resources[&Resource::Events].done, "{sync:?}");
+    app.stop_engine().await;
+    app.start_engine().await;
+    let sync = app.sync().await;
+    assert!(sync.resources[&Resource::Events].done);
+    for number in 0..30 {
+        let email = format!("p{number}@example.com");
+        let contact = app.sandbox.brevo.contact(&email).unwrap();
+        assert_eq!(contact["attributes"]["ORDERS"], 1, "{email}");
+    }
+    assert_eq!(sent(&app), 0);
+}
