@@ -27,7 +27,7 @@ const RESOURCES: [(&str, Option<Resource>); 5] = [
     ("contacts", Some(Resource::Contacts)),
     ("conversations", Some(Resource::Conversations)),
     ("companies", Some(Resource::Companies)),
-    ("events", None),
+    ("events", Some(Resource::Events)),
     ("tags", Some(Resource::Tags)),
 ];
 

@@ -84,24 +84,13 @@ enum Named {
 }
 
 impl Named {
-    /// `None`: it cannot be synced yet.
-    fn resource(self) -> Option<Resource> {
+    fn resource(self) -> Resource {
         match self {
-            Self::Contacts => Some(Resource::Contacts),
-            Self::Companies => Some(Resource::Companies),
-            Self::Tags => Some(Resource::Tags),
-            Self::Conversations => Some(Resource::Conversations),
-            Self::Events => None,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Contacts => "contacts",
-            Self::Conversations => "conversations",
-            Self::Companies => "companies",
-            Self::Events => "events",
-            Self::Tags => "tags",
+            Self::Contacts => Resource::Contacts,
+            Self::Conversations => Resource::Conversations,
+            Self::Companies => Resource::Companies,
+            Self::Events => Resource::Events,
+            Self::Tags => Resource::Tags,
         }
     }
 }
@@ -134,7 +123,7 @@ struct Summary {
 /// Runs the command.
 pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> {
     let Source::Intercom = args.connector;
-    let resources = available(&args.resources)?;
+    let resources = args.resources.iter().map(|name| name.resource()).collect();
     let kind = match args.kind {
         Kind::Full => SyncKind::Full,
         Kind::Incremental => SyncKind::Incremental,
@@ -171,21 +160,6 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
     }
     let is_well = summary.state == SyncState::Done && summary.dead_letters == 0;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What can be synced of what was named. The rest is said, and left out.
-fn available(named: &[Named]) -> Result<Vec<Resource>, Failure> {
-    let missing: Vec<&str> =
-        named.iter().filter(|name| name.resource().is_none()).map(|name| name.as_str()).collect();
-    if !missing.is_empty() {
-        output::say(&format!("not available yet, left out: {}", missing.join(", ")));
-    }
-    let resources: Vec<Resource> = named.iter().filter_map(|name| name.resource()).collect();
-    if resources.is_empty() && !named.is_empty() {
-        let failure = Failure::usage("nothing is left to sync");
-        return Err(failure.with_help("available are contacts, conversations, companies, tags"));
-    }
-    Ok(resources)
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
@@ -404,16 +378,5 @@ sync complete in 12.3 s
         assert_eq!(since("2023-01-01T07:00:00+07:00").unwrap().to_string(), "2023-01-01T00:00:00Z");
         assert_eq!(since("1672531200").unwrap().to_string(), "2023-01-01T00:00:00Z");
         assert!(since("yesterday").is_err());
-    }
-
-    #[test]
-    fn what_is_not_available_yet_is_left_out() {
-        let all =
-            [Named::Contacts, Named::Conversations, Named::Companies, Named::Events, Named::Tags];
-        let expected =
-            [Resource::Contacts, Resource::Conversations, Resource::Companies, Resource::Tags];
-        assert_eq!(available(&all).unwrap(), expected);
-        assert!(available(&[]).unwrap().is_empty());
-        assert!(available(&[Named::Events]).is_err());
     }
 }
