@@ -97,8 +97,10 @@ async fn measure(arguments: &[String]) {
 
     singles(&engine, &sandbox, number("singles", 600)).await;
     engine.stop().await;
-    naive(&sandbox, number("sample", 200), contacts).await;
     println!("refused with 429 in all: {}", sandbox.brevo.throttled());
+    // Its limiter does not know what the engine called right before.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    naive(&sandbox, number("sample", 200), contacts).await;
     println!("violations of consent: {}", sandbox.brevo.violations().len());
 }
 
@@ -122,7 +124,9 @@ async fn engine(sandbox: &Sandbox, folder: &Path) -> Engine {
     std::fs::write(folder.join("scripts/mapping.rhai"), RULES).unwrap();
     let settings = sandbox.settings().replace("  brevo:", "    plan: premium\n  brevo:");
     let scripts = folder.join("scripts");
-    let yaml = format!("{settings}scripts:\n  dir: \"{}\"\n", scripts.display());
+    // Nobody is there to approve what is taken away from many.
+    let guards = "guards:\n  max_change: { contacts: 1000000, percent: 100 }\n";
+    let yaml = format!("{settings}scripts:\n  dir: \"{}\"\n{guards}", scripts.display());
     let path = folder.join("config/tajo.yaml");
     let config = Config::parse(&yaml, &path, &|_| None).unwrap_or_else(|error| panic!("{error}"));
     let key = AddressKey::derive(b"bench");

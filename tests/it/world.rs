@@ -291,6 +291,7 @@ fn compare(app: &App, expected: &[Expected]) -> Result<(), TestCaseError> {
 async fn start(world: &World) -> App {
     let app = App::builder()
         .with_real_limits()
+        .without_guard()
         .with_script("mapping.rhai", RULES)
         .with_script("tags.rhai", "")
         .with_script("merge.rhai", "")

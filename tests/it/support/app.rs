@@ -27,6 +27,7 @@ pub(crate) struct AppBuilder {
     scripts: Vec<(String, String)>,
     hanging: Option<&'static str>,
     limited: bool,
+    unguarded: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -68,6 +69,12 @@ impl AppBuilder {
         self
     }
 
+    /// Without a bound on what is taken away from many at once.
+    pub(crate) fn without_guard(mut self) -> Self {
+        self.unguarded = true;
+        self
+    }
+
     /// The first such request to Brevo, as in `GET /v3/contacts`, is never answered.
     pub(crate) fn with_hanging(mut self, request: &'static str) -> Self {
         self.hanging = Some(request);
@@ -101,6 +108,7 @@ impl AppBuilder {
         }
         let mut app = App {
             limited: self.limited,
+            unguarded: self.unguarded,
             sandbox,
             engine: None,
             clock,
@@ -120,6 +128,7 @@ pub(crate) struct App {
     folder: TempDir,
     settings: Vec<(&'static str, String)>,
     limited: bool,
+    unguarded: bool,
 }
 
 impl App {
@@ -135,6 +144,7 @@ impl App {
             scripts: Vec::new(),
             hanging: None,
             limited: false,
+            unguarded: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -158,6 +168,9 @@ impl App {
         for (connector, line) in settings {
             let section = format!("  {connector}:\n");
             yaml = yaml.replace(&section, &format!("{section}    {line}\n"));
+        }
+        if self.unguarded {
+            yaml.push_str("guards:\n  max_change: { contacts: 1000000, percent: 100 }\n");
         }
         let path = self.folder.path().join("config/tajo.yaml");
         Config::parse(&yaml, &path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
