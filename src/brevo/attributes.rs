@@ -139,6 +139,43 @@ impl BrevoClient {
     }
 }
 
+impl BrevoClient {
+    /// Gives a category or multiple-choice attribute more options: the whole list is sent, since what
+    /// a shorter one does is not documented.
+    pub async fn add_options(
+        &self,
+        lane: Lane,
+        attribute: &Attribute,
+        labels: &[String],
+    ) -> Result<(), BrevoError> {
+        let is_category = attribute.category == AttributeCategory::Category;
+        let category = if is_category { "category" } else { "normal" };
+        let encoded = utf8_percent_encode(attribute.name.as_str(), NON_ALPHANUMERIC);
+        let path = format!("/contacts/attributes/{category}/{encoded}");
+        let body = extended(attribute, labels);
+        let call = self.call(CallKind::UpdateAttribute, &path)?.json(&body)?;
+        self.send(lane, call).await.map(|_| ())
+    }
+}
+
+/// All options of an attribute and some more.
+fn extended(attribute: &Attribute, labels: &[String]) -> Value {
+    let old = &attribute.options;
+    if attribute.category != AttributeCategory::Category {
+        let all = old.iter().map(|option| &option.label).chain(labels);
+        return json!({ "multiCategoryOptions": all.collect::<Vec<_>>() });
+    }
+    let number = |option: &AttributeOption| option.value.parse::<i64>().ok();
+    let next = old.iter().filter_map(number).max().unwrap_or(0) + 1;
+    let kept = old.iter().map(|option| {
+        let value = number(option).map_or_else(|| json!(option.value), |number| json!(number));
+        json!({ "value": value, "label": option.label })
+    });
+    let new = labels.iter().zip(next..);
+    let new = new.map(|(label, value)| json!({ "value": value, "label": label }));
+    json!({ "enumeration": kept.chain(new).collect::<Vec<_>>() })
+}
+
 fn body(kind: AttributeType, options: &[String]) -> Value {
     match kind {
         AttributeType::MultipleChoice => json!({ "type": kind, "multiCategoryOptions": options }),

@@ -38,6 +38,8 @@ pub enum CallKind {
     Attributes,
     /// `POST /contacts/attributes/{category}/{name}`.
     CreateAttribute,
+    /// `PUT /contacts/attributes/{category}/{name}`.
+    UpdateAttribute,
     /// `GET /contacts/lists`.
     Lists,
     /// `POST /contacts/lists`.
@@ -95,7 +97,9 @@ impl CallKind {
             Self::Processes => "/processes",
             Self::File => "{file}",
             Self::Attributes => "/contacts/attributes",
-            Self::CreateAttribute => "/contacts/attributes/{category}/{name}",
+            Self::CreateAttribute | Self::UpdateAttribute => {
+                "/contacts/attributes/{category}/{name}"
+            }
             Self::Lists | Self::CreateList => "/contacts/lists",
             Self::Folders | Self::CreateFolder => "/contacts/folders",
             Self::AddToList => "/contacts/lists/{id}/contacts/add",
@@ -129,7 +133,7 @@ impl CallKind {
             | Self::Webhooks
             | Self::Companies
             | Self::CompanyAttributes => Method::GET,
-            Self::Update => Method::PUT,
+            Self::Update | Self::UpdateAttribute => Method::PUT,
             Self::UpdateCompany | Self::LinkCompany => Method::PATCH,
             Self::Delete | Self::DeleteCompany => Method::DELETE,
             Self::Upsert

@@ -40,6 +40,9 @@ pub enum IllTyped {
     },
 }
 
+/// The longest option that Brevo takes.
+const MOST_OF_AN_OPTION: usize = 200;
+
 /// The attributes of the account.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue(BTreeMap<AttributeName, Attribute>);
@@ -97,6 +100,34 @@ impl Catalogue {
                 _ => Err(other_type()),
             },
         }
+    }
+
+    /// The options that values need and an attribute lacks, each once.
+    pub fn missing_options<'a>(
+        &self,
+        name: &AttributeName,
+        values: impl IntoIterator<Item = &'a AttributeValue>,
+    ) -> Vec<String> {
+        let Some(attribute) = self.0.get(name) else {
+            return Vec::new();
+        };
+        let items = |value: &AttributeValue| match (attribute.kind, value) {
+            (_, value) if value.is_empty() => Vec::new(),
+            (Some(AttributeType::Category), AttributeValue::Text(text)) => {
+                let is_known = category(attribute, value).is_ok();
+                if is_known { Vec::new() } else { vec![text.trim().to_owned()] }
+            }
+            (Some(AttributeType::MultipleChoice), AttributeValue::Text(item)) => vec![item.clone()],
+            (Some(AttributeType::MultipleChoice), AttributeValue::List(items)) => items.clone(),
+            _ => Vec::new(),
+        };
+        let fits = |label: &String| !label.is_empty() && label.chars().count() <= MOST_OF_AN_OPTION;
+        let wanted = values.into_iter().flat_map(items).filter(fits);
+        let mut missing = BTreeMap::new();
+        for label in wanted.filter(|label| by_label(attribute, label).is_none()) {
+            missing.entry(label.to_lowercase()).or_insert(label);
+        }
+        missing.into_values().collect()
     }
 
     /// A contact with its values in the form that the attributes take, whichever form Brevo answered

@@ -179,6 +179,7 @@ impl Account {
         let known = self.snapshot(lane).await?;
         if config.brevo.create_attributes {
             self.create_attributes(lane, &config.brevo, &known, wanted).await?;
+            self.create_options(lane, &known, wanted).await?;
         }
         if config.brevo.create_lists {
             for name in
@@ -250,6 +251,33 @@ impl Account {
         Ok(())
     }
 
+    /// Gives attributes the options that values need and they lack.
+    async fn create_options(
+        &self,
+        lane: Lane,
+        known: &Snapshot,
+        wanted: &Wanted,
+    ) -> Result<(), BrevoError> {
+        for (name, values) in &wanted.attributes {
+            let labels = known.catalogue.missing_options(name, values);
+            let Some(attribute) = known.catalogue.find(name).filter(|_| !labels.is_empty()) else {
+                continue;
+            };
+            match self.brevo.add_options(lane, attribute, &labels).await {
+                Ok(()) => {}
+                // They stay absent: values that need them are left out.
+                Err(error) if error.kind() == ErrorKind::Permanent => {
+                    tracing::warn!(attribute.name = %name, "brevo does not make options of this attribute: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            tracing::info!(attribute.name = %name, options = labels.len(), "made options of an attribute in brevo");
+            self.attributes.invalidate(&()).await;
+        }
+        Ok(())
+    }
+
     async fn create_list(&self, lane: Lane, name: &str) -> Result<ListId, BrevoError> {
         let folders = self.brevo.folders(lane).await?;
         let folder = match folders.iter().find(|folder| folder.name == FOLDER) {
@@ -299,6 +327,11 @@ impl Wanted {
         let configured = &config.intercom.lists;
         let lists = self.lists.iter().filter(|list| known.lists.find(list, configured).is_err());
         let attributes = attributes.map(|name| format!("attribute {name}"));
+        let options = self.attributes.iter().flat_map(|(name, values)| {
+            let missing = known.catalogue.missing_options(name, values);
+            missing.into_iter().map(move |option| format!("option {option} of {name}"))
+        });
+        let attributes = attributes.chain(options);
         attributes.chain(lists.map(|list| format!("list {list}")))
     }
 }

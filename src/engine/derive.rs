@@ -56,6 +56,8 @@ pub(crate) struct Decided {
     is_gone: bool,
     missed: BTreeMap<AttributeName, MissedValue>,
     left_lists: BTreeSet<ListId>,
+    /// The ledger knows of an opt-out that Intercom does not say.
+    is_news: bool,
 }
 
 /// What should be true of the target.
@@ -101,6 +103,8 @@ pub(crate) struct Planned {
     pub(crate) is_second_try: bool,
     /// Values that Brevo did not take and that are not wanted any more, or are there.
     unparked: Vec<AttributeName>,
+    /// Intercom may have to be told of an opt-out.
+    is_news: bool,
 }
 
 /// By which channels nobody but a rule or the configuration says that a person opted out.
@@ -155,13 +159,15 @@ impl Planned {
         self.current.as_ref().map(|mirrored| &mirrored.contact).into_iter().chain(former)
     }
 
-    /// What is forgotten of values that Brevo did not take.
-    pub(crate) fn unparked(&self) -> impl Iterator<Item = MirrorWrite> {
+    /// What is remembered besides what was written: values that Brevo did not take are forgotten, and
+    /// Intercom is told of opt-outs.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = MirrorWrite> {
         let id = self.current.as_ref().map(|mirrored| mirrored.contact.id);
         let write = move |attribute: &AttributeName| {
             Some(MirrorWrite::Unpark { id: id?, attribute: attribute.clone() })
         };
-        self.unparked.iter().filter_map(write)
+        let news = MirrorWrite::TellIntercom { contact: self.owner.clone() };
+        self.unparked.iter().filter_map(write).chain(self.is_news.then_some(news))
     }
 
     /// What has to be looked for in Brevo once `contact` was written, by whom Brevo's answer tells
@@ -330,6 +336,8 @@ fn decided(
     let said = subject.record.as_ref().map(|record| suppression::opted_out(&record.body));
     let (says_email, says_sms) = said.unwrap_or_default();
     let is_credited = subject.intent.is_some();
+    let is_live = subject.record.as_ref().is_some_and(|record| record.liveness.is_live());
+    let is_news = is_live && subject.email_suppressed && !says_email;
     Station::Decided(Box::new(Decided {
         claim,
         owner: subject.id,
@@ -344,6 +352,7 @@ fn decided(
         }),
         missed: subject.missed,
         left_lists: subject.left_lists,
+        is_news,
     }))
 }
 
@@ -472,6 +481,7 @@ pub(crate) fn compare(
         is_gone,
         missed,
         left_lists,
+        is_news,
     } = decided;
     let target = identity::Target {
         current: target.current.map(|mirrored| Mirrored {
@@ -553,6 +563,7 @@ pub(crate) fn compare(
         kinds,
         is_second_try: parking.is_second_try,
         unparked: parking.unparked,
+        is_news: is_news && config.intercom.sync_unsubscribes,
     };
     if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
 }
@@ -607,12 +618,12 @@ pub(crate) fn has_work(planned: &Planned) -> bool {
 /// record is remembered all the same.
 pub(crate) fn unchanged(planned: Planned) -> Box<Settlement> {
     let due_again = planned.due_again();
-    let unparked: Vec<MirrorWrite> = planned.unparked().collect();
+    let notes: Vec<MirrorWrite> = planned.notes().collect();
     let mut settlement =
         Settlement::new(planned.claim, Ending::Done { outcome: Outcome::Unchanged, due_again });
     settlement.decision = planned.decision;
     settlement.derivation = planned.derivation;
-    settlement.mirror.extend(unparked);
+    settlement.mirror.extend(notes);
     if let Some(mirrored) = planned.current {
         match planned.action {
             Action::Release => {

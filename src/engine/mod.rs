@@ -39,6 +39,7 @@ mod sink;
 mod status;
 mod suppression;
 mod sweep;
+mod tell_intercom;
 mod unserved;
 mod verification;
 mod writer;

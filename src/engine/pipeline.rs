@@ -61,12 +61,17 @@ impl Round<'_> {
             claims.into_iter().partition(|claim| claim.key.task == Task::OptOut);
         let (changed, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::BrevoContact);
+        let (told, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|claim| claim.key.task == Task::TellIntercom);
         let (companies, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::Members);
         let (others, contacts): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| records::key_of(claim).is_some());
         for claim in opt_outs {
             self.opt_out(claim).await?;
+        }
+        for claim in told {
+            self.tell_intercom(claim).await?;
         }
         self.read_changed(changed).await?;
         for claim in companies {
@@ -516,7 +521,7 @@ impl Round<'_> {
                 let sent = planned.sent(&contact);
                 let mirrored = writer::mirrored(planned, *contact, applied, now);
                 settlement.mirror.push(MirrorWrite::Put(Box::new(mirrored)));
-                settlement.mirror.extend(planned.unparked().chain(sent));
+                settlement.mirror.extend(planned.notes().chain(sent));
             }
             Fate::Deleted => {
                 settlement.mirror.extend(

@@ -36,9 +36,12 @@ pub(super) fn key_of(claim: &Claim) -> Option<RecordKey> {
     let kind = match claim.key.task {
         Task::Conversation => RecordKind::Conversation,
         Task::Event => RecordKind::Event,
-        Task::OptOut | Task::Contact | Task::Company | Task::Members | Task::BrevoContact => {
-            return None;
-        }
+        Task::OptOut
+        | Task::Contact
+        | Task::Company
+        | Task::Members
+        | Task::BrevoContact
+        | Task::TellIntercom => return None,
     };
     Some(RecordKey { kind, id: claim.key.id.clone() })
 }

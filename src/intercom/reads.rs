@@ -9,7 +9,7 @@ use super::normalize::{self, Completeness};
 use super::page::{CompanyPage, Cursor, Page, ScrollPage, next_cursor, next_number};
 use super::wire::Me;
 use crate::http::Lane;
-use crate::model::{Liveness, RecordId, RecordKey, Snapshot, Source, Timestamp};
+use crate::model::{Email, Liveness, RecordId, RecordKey, Snapshot, Source, Timestamp};
 
 /// Most contacts in a page.
 const CONTACTS_PER_PAGE: u32 = 150;
@@ -65,6 +65,16 @@ impl IntercomClient {
         external_id: &str,
     ) -> Result<Vec<Snapshot>, IntercomError> {
         let query = json!({ "field": "external_id", "operator": "=", "value": external_id });
+        Ok(self.contacts_search_page(lane, &query, None).await?.snapshots)
+    }
+
+    /// Contacts that have this address, archived ones aside.
+    pub async fn contacts_with_email(
+        &self,
+        lane: Lane,
+        email: &Email,
+    ) -> Result<Vec<Snapshot>, IntercomError> {
+        let query = json!({ "field": "email", "operator": "=", "value": email.as_str() });
         Ok(self.contacts_search_page(lane, &query, None).await?.snapshots)
     }
 

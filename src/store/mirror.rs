@@ -60,6 +60,16 @@ pub enum MirrorWrite {
         /// The values by attribute.
         values: BTreeMap<AttributeName, SentValue>,
     },
+    /// Intercom is to be told that the contact opted out in Brevo, if it did and Intercom was not.
+    TellIntercom {
+        /// The Intercom contact.
+        contact: RecordId,
+    },
+    /// Intercom was told.
+    ToldIntercom {
+        /// The Intercom contact.
+        contact: RecordId,
+    },
     /// A value that Brevo did not take is not wanted any more, or is there.
     Unpark {
         /// Brevo's number of the contact.

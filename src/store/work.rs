@@ -23,6 +23,8 @@ pub enum Task {
     BrevoContact,
     /// Make the contacts of a company dirty.
     Members,
+    /// Tell Intercom that the contact opted out in Brevo.
+    TellIntercom,
 }
 
 impl Task {
@@ -36,6 +38,7 @@ impl Task {
             Self::Event => "custom_event",
             Self::BrevoContact => "brevo_contact",
             Self::Members => "members",
+            Self::TellIntercom => "tell_intercom",
         }
     }
 
@@ -49,6 +52,7 @@ impl Task {
             "custom_event" => Some(Self::Event),
             "brevo_contact" => Some(Self::BrevoContact),
             "members" => Some(Self::Members),
+            "tell_intercom" => Some(Self::TellIntercom),
             _ => None,
         }
     }

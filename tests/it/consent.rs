@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tajo::sandbox::Seed;
+use tajo::sandbox::intercom::Failure;
 
 use crate::support::App;
 
@@ -190,4 +191,82 @@ async fn a_move_whose_second_half_fails_leaves_nobody_subscribed() {
         app.sandbox.intercom.update_contact(&id, json!({"email": "moss@example.com"})).unwrap();
     app.fire(moved).await;
     assert_eq!(app.sandbox.brevo.contact("moss@example.com").unwrap()["emailBlacklisted"], true);
+}
+
+/// What Intercom says of whether a contact takes e-mail.
+fn is_unsubscribed(app: &App, id: &str) -> bool {
+    let contacts = app.sandbox.intercom.contacts();
+    let contact = contacts.iter().find(|contact| contact["id"] == id).unwrap();
+    contact["unsubscribed_from_emails"] == true
+}
+
+/// How often Intercom was told something of a contact.
+fn told(app: &App, id: &str) -> usize {
+    app.sandbox.intercom.log().count(|call| call.is("PUT", &format!("/contacts/{id}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_made_in_brevo_reaches_intercom_once() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "lead"})).await;
+    app.sandbox.brevo.blacklist("ann@example.com");
+    app.fire(app.sandbox.intercom.update_contact(&id, json!({"role": "user"})).unwrap()).await;
+    assert!(is_unsubscribed(&app, &id));
+    assert_eq!(told(&app, &id), 1);
+
+    // What Intercom then tells of it, and what it says later, causes nothing more.
+    app.sync().await;
+    for patch in [json!({"unsubscribed_from_emails": false}), json!({"name": "Anna"})] {
+        app.fire(app.sandbox.intercom.update_contact(&id, patch).unwrap()).await;
+    }
+    assert_eq!(told(&app, &id), 1);
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+    app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_opted_out_in_brevo_before_he_came_to_intercom_is_told_of_there() {
+    let app = App::builder().start().await;
+    let gone = json!({"email": "ann@example.com", "emailBlacklisted": true});
+    app.sandbox.brevo.put_contact(&gone).unwrap();
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    assert!(is_unsubscribed(&app, &id));
+    assert_eq!(told(&app, &id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intercom_is_not_told_what_it_said_itself_nor_what_a_rule_says_nor_where_nobody_wants_it() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    app.fire(app.sandbox.intercom.unsubscribe(&id).unwrap()).await;
+    let back = json!({"unsubscribed_from_emails": false});
+    app.fire(app.sandbox.intercom.update_contact(&id, back).unwrap()).await;
+    app.sync().await;
+    assert_eq!(told(&app, &id), 0, "its own word");
+
+    let rule = "fn map_contact(contact, brevo) {\n    brevo.email = contact.email;\n    brevo.unsubscribe();\n}\n";
+    let app = App::builder().with_script("mapping.rhai", rule).start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    assert_eq!(app.sandbox.brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], true);
+    app.fire(app.sandbox.intercom.update_contact(&id, json!({"name": "Ann"})).unwrap()).await;
+    assert_eq!(told(&app, &id), 0, "the word of a rule");
+
+    let app = App::builder().with_setting("intercom", "sync_unsubscribes: false").start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "lead"})).await;
+    app.sandbox.brevo.blacklist("ann@example.com");
+    app.fire(app.sandbox.intercom.update_contact(&id, json!({"role": "user"})).unwrap()).await;
+    assert_eq!(told(&app, &id), 0, "it is switched off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_waits_for_an_intercom_that_is_away() {
+    let mut app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "lead"})).await;
+    app.sandbox.brevo.blacklist("ann@example.com");
+    app.sandbox.intercom.fail_next("PUT /contacts/*", Failure::Status(500), 4);
+    app.fire(app.sandbox.intercom.update_contact(&id, json!({"role": "user"})).unwrap()).await;
+    app.stop_engine().await;
+    app.start_engine().await;
+    app.drained().await;
+    assert!(is_unsubscribed(&app, &id));
 }

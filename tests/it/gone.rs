@@ -112,3 +112,16 @@ async fn what_was_deleted_stays_deleted_when_an_old_notification_comes_late() {
     app.drained().await;
     assert_eq!(app.sandbox.brevo.contact("ann@example.com"), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_asks_intercom_for_others_with_the_address_before_it_deletes() {
+    let app = App::builder().start().await;
+    let user = app.create(ann()).await;
+    // Its notification is lost: the engine has never heard of this one.
+    let lead = json!({"email": "ann@example.com", "name": "Ann Lead", "role": "lead"});
+    let _ = app.sandbox.intercom.create_contact(lead).unwrap();
+    app.fire(app.sandbox.intercom.delete(&user).unwrap()).await;
+    let held = app.sandbox.brevo.contact("ann@example.com").unwrap();
+    assert_eq!(held["attributes"]["LASTNAME"], "Lead");
+    assert_eq!(held["listIds"], json!([37]));
+}

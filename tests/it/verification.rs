@@ -126,8 +126,8 @@ async fn values_in_whichever_form_brevo_answers_them_are_not_written_again() {
     let writes = brevo.writes();
     for plan in ["Team", "TEAM", "2"] {
         app.fire(app.sandbox.intercom.update_contact(&id, contact(plan)).unwrap()).await;
-        app.sync().await;
     }
+    app.sync().await;
     assert_eq!(brevo.writes(), writes, "what Brevo holds already was written again");
     until("the values are looked for", async || {
         (app.status().await.values.counts.checked >= 7).then_some(())
@@ -173,4 +173,28 @@ async fn who_left_a_list_is_not_put_back_on_it_even_when_made_anew() {
     app.fire(app.sandbox.intercom.update_contact(&id, json!({"name": "Anna"})).unwrap()).await;
     assert_eq!(lists(), json!([]), "put back on a list that she had left");
     app.assert_consent_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_an_attribute_lacks_are_made_where_that_is_allowed() {
+    let rule = "fn map_contact(contact, brevo) {\n    brevo.email = contact.email;\n    \
+                brevo.PLAN = contact.custom_attributes.plan;\n    brevo.TAGS = [\"ops\", \"new\"];\n}\n";
+    for is_allowed in [true, false] {
+        let app = App::builder()
+            .with_setting("brevo", &format!("create_attributes: {is_allowed}"))
+            .with_script("mapping.rhai", rule)
+            .start()
+            .await;
+        app.sandbox.brevo.create_choice("PLAN", "category", &["Free", "Team"]).unwrap();
+        app.sandbox.brevo.create_choice("TAGS", "multiple-choice", &["api", "ops"]).unwrap();
+        let person = json!({"email": "ann@example.com", "custom_attributes": {"plan": "Business"}});
+        app.create(person).await;
+        let held = app.sandbox.brevo.contact("ann@example.com").unwrap()["attributes"].clone();
+        let (plan, tags) = if is_allowed {
+            (json!("3"), json!(["ops", "new"]))
+        } else {
+            (Value::Null, Value::Null)
+        };
+        assert_eq!((&held["PLAN"], &held["TAGS"]), (&plan, &tags), "{is_allowed}");
+    }
 }

@@ -1,14 +1,17 @@
 //! One change by calls of its own: one `PUT` for a known contact, one `POST` for a new one.
 
 use futures_util::stream::{self, StreamExt as _};
+use serde_json::json;
 
 use super::{Fate, Fates, Refusal, Rest, Writer, leave_out, must_not_be_out, tell};
 use crate::brevo::{self, BrevoError, ContactWrite, ErrorKind, Identifier, Upserted};
 use crate::engine::EngineError;
 use crate::engine::derive::{Action, Planned};
 use crate::engine::read_back::ReadBack;
+use crate::engine::suppression::opt_outs_of;
 use crate::http::Lane;
-use crate::model::{Change, Identity};
+use crate::intercom::IntercomError;
+use crate::model::{BrevoContact, Change, Identity, Liveness, RecordKey, Snapshot, Source};
 use crate::store::{Channel, OptOut};
 
 /// How many single calls are under way at a time; the limiter keeps them apart.
@@ -295,29 +298,54 @@ impl Writer<'_> {
         Ok(change.add.union(&change.remove).any(|list| !known.lists.has(*list)))
     }
 
-    /// Deletes a contact that Intercom no longer has. That it is gone there is asked for right before.
+    /// Deletes a contact that Intercom no longer has. That nobody there stands for it is asked for right
+    /// before.
     async fn delete(&self, planned: &Planned, lane: Lane) -> Result<Fate, EngineError> {
         let Some(mirrored) = &planned.current else {
             return Ok(Fate::Deleted);
         };
-        if planned.decision.is_none()
-            && let Some(intercom) = self.intercom
-        {
-            match intercom.contact(lane, &planned.owner).await {
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-                Ok(snapshot) => {
-                    let store = &self.importer.read_back.store;
-                    store
-                        .learn(vec![snapshot], Vec::new(), self.importer.read_back.clock.now())
-                        .await?;
-                    return Ok(Fate::Stale);
-                }
+        if planned.decision.is_none() {
+            let found = self.standing_in_intercom(planned, &mirrored.contact, lane).await?;
+            if !found.is_empty() {
+                let ReadBack { store, clock, .. } = &self.importer.read_back;
+                let opt_outs = found.iter().flat_map(opt_outs_of).collect();
+                store.learn(found, opt_outs, clock.now()).await?;
+                return Ok(Fate::Stale);
             }
         }
         self.brevo.delete(lane, &Identifier::Id(mirrored.contact.id)).await?;
         self.gate.open();
         Ok(Fate::Deleted)
+    }
+
+    /// What Intercom has in place of a contact that is said to be deleted: the contact itself, the one
+    /// that it was merged into, or others with its address, of which one is derived from now on.
+    async fn standing_in_intercom(
+        &self,
+        planned: &Planned,
+        held: &BrevoContact,
+        lane: Lane,
+    ) -> Result<Vec<Snapshot>, EngineError> {
+        let (Some(intercom), owner) = (self.intercom, &planned.owner) else {
+            return Ok(Vec::new());
+        };
+        match intercom.contact(lane, owner).await {
+            Ok(snapshot) => return Ok(vec![snapshot]),
+            Err(IntercomError::NotFound { merged_into: Some(into) }) => {
+                let now = self.importer.read_back.clock.now();
+                let liveness = Liveness::Merged { into: Some(into) };
+                let (key, source) =
+                    (RecordKey::contact(owner.clone()), Source::Read { began: now });
+                return Ok(vec![Snapshot::new(key, liveness, json!({}), source, now, now)]);
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Some(email) = &held.email else {
+            return Ok(Vec::new());
+        };
+        let others = intercom.contacts_with_email(lane, email).await?;
+        Ok(others.into_iter().filter(|other| other.key.id != *owner).collect())
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, mirror, records, work};
+use super::{Ids, mirror, records, told, work};
 use crate::model::{BrevoContact, Digest, Email, RecordId, Timestamp};
 use crate::store::{
     Acceptance, AfterLoss, BrevoArrival, BrevoEffect, Cause, Journalled, Priority, StoreError,
@@ -42,7 +42,9 @@ pub(super) fn accept(
         BrevoEffect::Read { email, opt_out } => {
             if let Some(out) = opt_out {
                 let hash = ids.email_hash(email);
-                records::enter_hash(tx, ids, &hash, out.channel, out.at, out.source)?;
+                if records::enter_hash(tx, ids, &hash, out.channel, out.at, out.source)? {
+                    told::tell_of_address(tx, ids, email, *received)?;
+                }
             }
             let priority = if opt_out.is_some() { Priority::Urgent } else { Priority::Live };
             dirty(tx, ids, email, priority, *received)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, records, verification, work};
+use super::{Ids, records, told, verification, work};
 use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
 use crate::store::{Channel, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey};
 
@@ -30,6 +30,8 @@ pub(super) fn apply(
         MirrorWrite::Sent { id, owner, values } => {
             verification::note_sent(tx, ids, *id, owner, values, now)
         }
+        MirrorWrite::TellIntercom { contact } => told::tell(tx, ids, contact, now),
+        MirrorWrite::ToldIntercom { contact } => told::note_told(tx, ids, contact, now),
         MirrorWrite::Unpark { id, attribute } => {
             verification::unpark(tx, ids, *id, attribute).map(|_| ())
         }
@@ -56,7 +58,8 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     let applied = serde_json::to_string(&mirrored.applied)?;
     let owner = mirrored.owner.as_ref().map(RecordId::as_str);
     write_row(tx, ids, contact, owner, state, Some(applied), mirrored.read_at)?;
-    enter_ledger(tx, ids, contact, now)
+    // What is new in it was not seen in Brevo: a rule or the configuration says so.
+    enter_ledger(tx, ids, contact, now, "rules")
 }
 
 fn write_row(
@@ -101,6 +104,7 @@ fn enter_ledger(
     ids: &Ids,
     contact: &BrevoContact,
     now: Timestamp,
+    source: &str,
 ) -> Result<(), StoreError> {
     let Some(email) = &contact.email else {
         return Ok(());
@@ -111,7 +115,10 @@ fn enter_ledger(
         [(contact.email_blacklisted, Channel::Email), (contact.sms_blacklisted, Channel::Sms)]
     {
         if is_out {
-            records::enter_hash(tx, ids, &ids.email_hash(email), channel, at, "brevo")?;
+            let is_new = records::enter_hash(tx, ids, &ids.email_hash(email), channel, at, source)?;
+            if is_new && channel == Channel::Email && source == "brevo" {
+                told::tell_of_address(tx, ids, email, now)?;
+            }
         }
     }
     Ok(())
@@ -221,7 +228,7 @@ pub(super) fn observe(
         })
         .optional()?;
     // An opt-out counts, however old the read is that shows it.
-    enter_ledger(tx, ids, contact, now)?;
+    enter_ledger(tx, ids, contact, now, "brevo")?;
     let read_at = began.unwrap_or(now);
     if let (Some(known), Some(began)) = (&known, began)
         && known.state.is_some()

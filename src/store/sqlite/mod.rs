@@ -18,6 +18,7 @@ mod rule_sets;
 mod seal;
 mod sightings;
 mod subjects;
+mod told;
 mod verification;
 mod work;
 mod writer;
@@ -54,7 +55,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 13;
+const SCHEMA: i64 = 14;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -227,6 +228,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0011_conversations.sql")),
         M::up(include_str!("../migrations/0012_companies.sql")),
         M::up(include_str!("../migrations/0013_event_totals.sql")),
+        M::up(include_str!("../migrations/0014_told_intercom.sql")),
     ])
 }
 
