@@ -33,8 +33,12 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
 }
 
+/// Changed when it was seen: of two states of one second only a later read tells the newer one.
 fn ann(last_seen_at: i64) -> Value {
-    json!({"email": "ann@example.com", "role": "user", "last_seen_at": last_seen_at})
+    json!({
+        "email": "ann@example.com", "role": "user", "last_seen_at": last_seen_at,
+        "updated_at": last_seen_at,
+    })
 }
 
 fn orders(app: &App) -> (Value, Value, Value) {
