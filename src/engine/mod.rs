@@ -23,6 +23,7 @@ mod importer;
 mod intake;
 mod lock;
 mod locks;
+mod objects;
 mod owner_file;
 mod phones;
 mod pipeline;
@@ -105,6 +106,7 @@ pub(crate) struct Inner {
     plans: plans::Plans,
     events: sink::Sink,
     companies: sink::Sink,
+    objects: sink::Sink,
     unserved: unserved::Unserved,
     live_work: Notify,
     bulk_work: Notify,
@@ -187,6 +189,7 @@ impl Engine {
             plans: plans::Plans::default(),
             events: sink::Sink::new("events"),
             companies: sink::Sink::new("companies"),
+            objects: sink::Sink::new("custom objects"),
             unserved: unserved::Unserved::default(),
             live_work: Notify::new(),
             bulk_work: Notify::new(),
@@ -327,6 +330,7 @@ impl Engine {
         self.inner.live_work.notify_one();
         self.inner.events.wake();
         self.inner.companies.wake();
+        self.inner.objects.wake();
         Ok(retried)
     }
 
@@ -352,6 +356,7 @@ impl Engine {
         inner.gate.open();
         inner.events.reset();
         inner.companies.reset();
+        inner.objects.reset();
         inner.live_work.notify_one();
         inner.bulk_work.notify_one();
         inner.sync_work.notify_one();

@@ -612,6 +612,7 @@ impl Round<'_> {
             self.engine.guard.wake();
         }
         self.engine.companies.wake();
+        self.engine.objects.wake();
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use super::rule_history::keep_rules;
 use super::{
-    Engine, EngineError, Inner, budget, companies, connection, events, guard, pipeline, sweep,
-    verification,
+    Engine, EngineError, Inner, budget, companies, connection, events, guard, objects, pipeline,
+    sweep, verification,
 };
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
@@ -68,6 +68,7 @@ impl Engine {
             tasks.spawn(events::deliver(Arc::clone(&engine.inner)));
             tasks.spawn(verification::verify(Arc::clone(&engine.inner)));
             tasks.spawn(companies::deliver(Arc::clone(&engine.inner)));
+            tasks.spawn(objects::deliver(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         self.tasks.spawn(guard::keep(Arc::clone(inner)));
@@ -100,8 +101,10 @@ impl Engine {
             // Nothing waits for events that Brevo does not take at all.
             let sends = counts.events.due > 0 && self.inner.events.disabled().is_none();
             let links = counts.sinks.links_due > 0 && self.inner.companies.disabled().is_none();
+            let objects = counts.sinks.objects_due > 0 && self.inner.objects.disabled().is_none();
+            let brings = sends || links || objects;
             // A record that waits for its next try is not done.
-            if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !sends && !links {
+            if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !brings {
                 return Ok(());
             }
             if self.inner.wait(Duration::from_millis(100)).await.is_err() {

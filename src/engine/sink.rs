@@ -8,11 +8,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::{EngineError, Inner};
 use crate::brevo::BrevoError;
 use crate::http::{Backoff, random_fraction};
+use crate::model::Timestamp;
+use crate::store::StoreError;
 
 /// How long something that the account does not have is left alone before it is tried again.
 const DISABLED_FOR: Duration = Duration::from_secs(600);
+/// The longest that a loop waits before it looks by itself.
+const LOOK: Duration = Duration::from_secs(30);
 /// From when on nothing counts as having been sent lately.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -148,6 +153,42 @@ impl Sink {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Waits while Brevo as a whole cannot be written to, or a sink was asked to wait.
+    pub(super) async fn ready_for(&self, sink: &Sink) -> Result<(), EngineError> {
+        loop {
+            self.wait_for_gate().await?;
+            let Some(wait) = sink.wait() else { return Ok(()) };
+            tokio::select! {
+                waited = self.wait(wait) => waited?,
+                () = sink.woken() => {}
+            }
+        }
+    }
+
+    /// Waits until there may be something for a sink: somebody says so, it is due, or it is time to
+    /// look.
+    pub(super) async fn wait_for(
+        &self,
+        sink: &Sink,
+        due: Result<Option<Timestamp>, StoreError>,
+    ) -> Result<(), EngineError> {
+        let due = due.unwrap_or_else(|error| {
+            self.note(&error.into());
+            None
+        });
+        let now = self.clock.now();
+        let until_due = due.map(|due| {
+            Duration::from_secs(due.seconds().saturating_sub(now.seconds()).max(1).unsigned_abs())
+        });
+        tokio::select! {
+            () = sink.woken() => Ok(()),
+            () = tokio::time::sleep(until_due.unwrap_or(LOOK).min(LOOK)) => Ok(()),
+            () = self.stop.cancelled() => Err(EngineError::Stopping),
+        }
     }
 }
 

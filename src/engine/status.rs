@@ -164,6 +164,7 @@ impl Inner {
         reasons.extend(self.events.problem());
         reasons.extend(self.parked_problem());
         reasons.extend(self.companies.problem());
+        reasons.extend(self.objects.problem());
         let rules = self.rules.status();
         match (&rules.version, &rules.error) {
             (None, Some(error)) => reasons.push(format!(

@@ -71,7 +71,6 @@ impl Unserved {
 /// The parts of a decision that are not written, as scripts name them.
 fn parts(decision: &Decision) -> Vec<&'static str> {
     let asked = [
-        (!decision.objects.is_empty(), "upsert_object"),
         (decision.double_opt_in.is_some(), "double_opt_in"),
         (decision.resubscribe.is_some(), "resubscribe"),
     ];
@@ -96,10 +95,13 @@ mod tests {
         assert_eq!(parts(&decision), Vec::<&str>::new());
         let origin = Origin { file: "scripts/a.rhai".into(), line: 1, column: 1 };
         decision.resubscribe = Some(origin.clone());
-        let fields = crate::model::Traced { value: Default::default(), origin };
-        let key = crate::model::ObjectKey { kind: "visit".to_owned(), id: "1".to_owned() };
-        decision.objects.insert(key, fields);
-        assert_eq!(parts(&decision), ["upsert_object", "resubscribe"]);
+        let value = crate::model::DoubleOptIn {
+            template: 4,
+            redirection_url: "https://example.com".to_owned(),
+            lists: Vec::new(),
+        };
+        decision.double_opt_in = Some(crate::model::Traced { value, origin });
+        assert_eq!(parts(&decision), ["double_opt_in", "resubscribe"]);
         let unserved = Unserved::default();
         assert!(unserved.is_first(&version("a"), "resubscribe"));
         assert!(!unserved.is_first(&version("a"), "resubscribe"));

@@ -99,7 +99,7 @@ pub struct SinkCounts {
     pub companies_withheld: u64,
     /// Links that are to be made or undone now.
     pub links_due: u64,
-    /// Custom objects that are in Brevo.
+    /// How often a custom object was sent.
     pub objects: u64,
     /// Custom objects that wait to be sent.
     pub objects_due: u64,

@@ -14,6 +14,7 @@ mod event;
 mod event_count;
 mod hold;
 mod mirror;
+mod object;
 mod overlay;
 mod record_subject;
 mod rule_set;
@@ -43,6 +44,7 @@ pub use event::{
 pub use event_count::{EventCount, EventReading, EventReadings};
 pub use hold::{HeldChange, Hold, Judged, Judgement, Measure, Taking};
 pub use mirror::{MirrorEntry, MirrorWrite};
+pub use object::{DueObject, ObjectEnd};
 pub use overlay::Overlay;
 pub use record_subject::RecordSubject;
 pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
@@ -381,6 +383,20 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// Makes those companies dirty that were left out because Brevo took none; answers how many.
     async fn release_companies(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Finds up to `limit` custom objects that are due, all of one type.
+    async fn due_objects(&self, limit: usize, now: Timestamp)
+    -> Result<Vec<DueObject>, StoreError>;
+
+    /// When the next custom object is due.
+    async fn next_object_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Ends attempts to send custom objects. What was changed meanwhile stays due.
+    async fn end_objects(
+        &self,
+        ends: Vec<(DueObject, ObjectEnd)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Forgets a company that Brevo does not have any more, and makes it dirty.
     async fn lose_company(&self, id: RecordId, now: Timestamp) -> Result<(), StoreError>;

@@ -28,7 +28,7 @@ fn map_conversation(conversation, brevo) {
 
 const BEGAN: i64 = 1_768_000_000;
 
-async fn app(rules: &str) -> (App, String) {
+pub(crate) async fn app(rules: &str) -> (App, String) {
     let app = App::builder().with_script("mapping.rhai", rules).start().await;
     let ann = json!({"email": "ann@example.com", "name": "Ann", "role": "user"});
     let id = app.sandbox.intercom.create_contact(ann).unwrap().id;
@@ -80,7 +80,7 @@ fn told(app: &App) -> Vec<String> {
 }
 
 /// The life of a conversation, as notifications tell it.
-fn life(contact: &str) -> Vec<Vec<u8>> {
+pub(crate) fn life(contact: &str) -> Vec<Vec<u8>> {
     let mut rated = conversation(contact, "closed", 50);
     rated["conversation_rating"] = json!({"rating": 4, "remark": "fine", "created_at": BEGAN + 41,
         "contact": {"type": "contact", "id": contact}, "teammate": {"type": "admin", "id": "5"}});

@@ -25,6 +25,7 @@ mod gone;
 mod guard;
 mod hostile;
 mod journey;
+mod objects;
 mod recorded;
 mod reload;
 mod rule_history;

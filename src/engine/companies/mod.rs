@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub(crate) use account::CompanyAccount;
 use derive::Want;
+pub(super) use read_back::wait_for_end as wait_for_process;
 use tokio::time::Instant;
 
 use super::derive::Footing;

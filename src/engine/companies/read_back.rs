@@ -129,7 +129,9 @@ pub(super) async fn recover(engine: &Inner, lane: Lane) -> Result<(), EngineErro
     let text = engine.store.fact(IMPORT).await?.unwrap_or_default();
     let Ok(open) = serde_json::from_str::<OpenImport>(&text) else { return Ok(()) };
     match open.process {
-        Some(process) => wait_for_end(engine, lane, ProcessId(process)).await?,
+        Some(process) => {
+            wait_for_end(engine, lane, ProcessId(process)).await?;
+        }
         None => wait_until_idle(engine, lane).await?,
     }
     let marker = engine.services.load_full().companies.marker();
@@ -158,28 +160,34 @@ pub(super) async fn until_shown(
     Ok(shown)
 }
 
-/// Waits until a process has ended, asking sparingly: it is one of a hundred calls an hour.
-async fn wait_for_end(engine: &Inner, lane: Lane, process: ProcessId) -> Result<(), EngineError> {
+/// Waits until a process has ended, asking sparingly: it is one of a hundred calls an hour. Answers
+/// whether it completed.
+pub(in crate::engine) async fn wait_for_end(
+    engine: &Inner,
+    lane: Lane,
+    process: ProcessId,
+) -> Result<bool, EngineError> {
     for wait in waits().take(POLLS) {
         engine.wait(wait).await?;
         let brevo = engine.services.load_full().brevo.clone();
         match brevo.process(lane, process).await {
             Ok(state) if state.status == ProcessStatus::Running => {}
             Ok(state) => {
-                if state.status != ProcessStatus::Completed {
-                    tracing::warn!(import.process = %process, status = ?state.status, "an import of companies did not complete");
+                let is_complete = state.status == ProcessStatus::Completed;
+                if !is_complete {
+                    tracing::warn!(import.process = %process, status = ?state.status, "a process of brevo's did not complete");
                 }
-                return Ok(());
+                return Ok(is_complete);
             }
-            Err(BrevoError::NotFound { .. }) => return Ok(()),
+            Err(BrevoError::NotFound { .. }) => return Ok(true),
             Err(error) if error.kind() == ErrorKind::Transient => {}
             // That a process is none is answered with 404 and another code than for other objects.
-            Err(BrevoError::Invalid { status: 404, .. }) => return Ok(()),
+            Err(BrevoError::Invalid { status: 404, .. }) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
     }
-    tracing::warn!(import.process = %process, "an import of companies does not end; what it has not written is written singly");
-    Ok(())
+    tracing::warn!(import.process = %process, "a process of brevo's does not end");
+    Ok(false)
 }
 
 /// Waits until no process of the account runs: the one whose number is not known may be among them.

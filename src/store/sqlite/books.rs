@@ -147,6 +147,10 @@ pub(super) fn counts(
                 "SELECT count(*) FROM companies INDEXED BY companies_withheld WHERE workspace = ?1 AND withheld = 1",
             )?,
             links_due: super::companies::count_due_links(conn, ids, now)?,
+            objects: counter("objects_sent")?,
+            objects_due: sum(
+                "SELECT count(*) FROM objects INDEXED BY objects_due WHERE workspace = ?1 AND state = 'due'",
+            )?,
             ..SinkCounts::default()
         },
         events: EventCounts {

@@ -291,7 +291,7 @@ fn wanted(settlement: &Settlement) -> Option<BTreeSet<RecordId>> {
     }
 }
 
-fn is_identified(decision: &Decision) -> bool {
+pub(super) fn is_identified(decision: &Decision) -> bool {
     decision.email.is_some() || decision.ext_id.is_some()
 }
 
@@ -340,7 +340,7 @@ fn put_link(
 }
 
 /// Brevo's number of the contact that stands for this one.
-fn brevo_contact(
+pub(super) fn brevo_contact(
     conn: &Connection,
     ids: &Ids,
     contact: &RecordId,

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::work::{self, Because};
 use super::writer::Tx;
-use super::{Ids, events};
+use super::{Ids, events, objects};
 use crate::model::Timestamp;
 use crate::store::{
     Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
@@ -77,6 +77,27 @@ pub(super) fn bury_event(
     attempts: u32,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    bury_other(tx, ids, (EVENT, event), cause, attempts, now)
+}
+
+/// Removes a dead letter that carries no input: what it is about was changed since.
+pub(super) fn forget(tx: &Tx<'_>, ids: &Ids, task: &str, key: &str) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM dead_letters WHERE workspace = ?1 AND task = ?2 AND key = ?3")?
+        .execute((ids.workspace(), task, key))?;
+    Ok(())
+}
+
+/// Buries what carries no input: the record that asked for it has its own outcome. `task` and `key`
+/// name it.
+pub(super) fn bury_other(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    (task, key): (&str, &str),
+    cause: &Cause,
+    attempts: u32,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
             "INSERT INTO dead_letters
@@ -85,8 +106,8 @@ pub(super) fn bury_event(
         )?
         .execute((
             ids.workspace(),
-            EVENT,
-            event,
+            task,
+            key,
             cause.kind,
             &cause.message,
             &cause.origin,
@@ -196,9 +217,10 @@ pub(super) fn retry(
         .query_map((ids.workspace(), number(query)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (task, id, carried) in &rows {
-        if task == EVENT {
-            events::revive(tx, ids, id, now)?;
-            continue;
+        match task.as_str() {
+            EVENT => events::revive(tx, ids, id, now)?,
+            objects::TASK => objects::revive(tx, ids, id, now)?,
+            _ => {}
         }
         let Some(task) = Task::from_text(task) else {
             continue;
@@ -227,8 +249,10 @@ pub(super) fn discard(tx: &Tx<'_>, ids: &Ids, query: &DeadLetterQuery) -> Result
         })?
         .collect::<Result<_, _>>()?;
     for (task, key, _) in &rows {
-        if let (Some(EVENT), Some(event)) = (task.as_deref(), key) {
-            events::drop_dead(tx, ids, event)?;
+        match (task.as_deref(), key) {
+            (Some(EVENT), Some(event)) => events::drop_dead(tx, ids, event)?,
+            (Some(objects::TASK), Some(object)) => objects::drop_dead(tx, ids, object)?,
+            _ => {}
         }
     }
     tx.count("skipped", rows.iter().map(|(.., carried)| carried).sum());

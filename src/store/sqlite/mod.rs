@@ -11,6 +11,7 @@ mod event_totals;
 mod events;
 mod holds;
 mod mirror;
+mod objects;
 mod overlays;
 mod reader;
 mod records;
@@ -40,9 +41,9 @@ use writer::Writer;
 
 use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
-    DeadLetter, DeadLetterQuery, DueEvent, DueLinks, EventCount, EventEnd, EventReading,
+    DeadLetter, DeadLetterQuery, DueEvent, DueLinks, DueObject, EventCount, EventEnd, EventReading,
     EventReadings, FoundCompany, HeldChange, Hold, Judged, LinkEnd, Measure, MirrorEntry, Missing,
-    OpenImport, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
+    ObjectEnd, OpenImport, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
     Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
     Task, WorkKey,
 };
@@ -55,7 +56,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 14;
+const SCHEMA: i64 = 15;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -229,6 +230,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0012_companies.sql")),
         M::up(include_str!("../migrations/0013_event_totals.sql")),
         M::up(include_str!("../migrations/0014_told_intercom.sql")),
+        M::up(include_str!("../migrations/0015_objects.sql")),
     ])
 }
 
@@ -882,6 +884,29 @@ impl Store for SqliteStore {
 
     async fn release_companies(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx, ids| companies::release(tx, ids, now)).await
+    }
+
+    async fn due_objects(
+        &self,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<DueObject>, StoreError> {
+        self.read(move |conn, ids| objects::due(conn, ids, limit, now)).await
+    }
+
+    async fn next_object_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(objects::next_due).await
+    }
+
+    async fn end_objects(
+        &self,
+        ends: Vec<(DueObject, ObjectEnd)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| {
+            ends.iter().try_for_each(|(object, end)| objects::end(tx, ids, object, end, now))
+        })
+        .await
     }
 
     async fn lose_company(&self, company: RecordId, now: Timestamp) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, companies, dead_letters, events, holds, mirror, overlays};
+use super::{Ids, companies, dead_letters, events, holds, mirror, objects, overlays};
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
     Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey,
@@ -246,6 +246,7 @@ pub(super) fn settle(
         let dirt = Dirt::again(claim.priority, now).because(Because::of(claim.cause));
         gave |= overlays::put(tx, ids, emission, *at, dirt)?;
     }
+    gave |= objects::keep(tx, ids, settlement, now)?;
     if let Some(write) = company {
         companies::apply(tx, ids, &key.id, write, now)?;
     }
