@@ -218,8 +218,14 @@ pub(super) fn retry(
         .collect::<Result<_, _>>()?;
     for (task, id, carried) in &rows {
         match task.as_str() {
-            EVENT => events::revive(tx, ids, id, now)?,
-            objects::TASK => objects::revive(tx, ids, id, now)?,
+            EVENT => {
+                events::revive(tx, ids, id, now)?;
+                continue;
+            }
+            objects::TASK => {
+                objects::revive(tx, ids, id, now)?;
+                continue;
+            }
             _ => {}
         }
         let Some(task) = Task::from_text(task) else {
