@@ -70,7 +70,7 @@ async fn imports_that_cannot_be_are_refused() {
     assert_eq!(brevo.get("/processes/9").await, (404, expected));
     assert_eq!(brevo.post("/contacts/batch", json!({"contacts": []})).await.0, 410);
     assert_eq!(brevo.put("/contacts", json!({})).await.0, 405);
-    assert_eq!(brevo.get("/companies").await.0, 404);
+    assert_eq!(brevo.get("/senders").await.0, 404);
 }
 
 #[tokio::test]
