@@ -84,7 +84,8 @@ async fn a_sync_that_is_killed_again_and_again_ends_in_the_same_state() {
     assert_eq!(deployment.sandbox.brevo.violations(), Vec::<String>::new());
     let status = service.get("connectors/intercom/status").await.unwrap();
     assert_conserved(&status);
-    assert_eq!(status["deadLetters"], 0, "{status:#}");
+    let letters = service.get("dead-letters").await.unwrap();
+    assert_eq!(status["deadLetters"], 0, "{letters:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
