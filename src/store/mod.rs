@@ -164,6 +164,10 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         next: Option<WorkKey>,
     ) -> Result<(), StoreError>;
 
+    /// Says that the rules were run on these keys and survived: if the process ends while what they
+    /// decided is written, they are no suspects.
+    async fn evaluated(&self, keys: Vec<WorkKey>) -> Result<(), StoreError>;
+
     /// Ends claims. A key that became dirty again meanwhile stays.
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), StoreError>;
 

@@ -24,7 +24,7 @@ impl Ledger {
     /// Ends a step; how many writes it took. `naive`: one call for each changed contact, one more for
     /// each membership.
     pub(super) fn end_step(&mut self, stage: &Stage, step: &'static str, naive: usize) -> usize {
-        let all = stage.sandbox.brevo.writes();
+        let all = stage.sandbox.brevo.changes();
         let writes = all - self.counted;
         self.counted = all;
         self.rows.push(Row { step, writes, naive });

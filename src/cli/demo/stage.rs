@@ -23,9 +23,11 @@ use crate::store::{AddressKey, SqliteStore, Store, Sync, SyncKind};
 
 /// Lists in Brevo, by the numbers that the default configuration names, and one for a tag.
 const LISTS: [(i64, &str); 4] =
-    [(ALL_USERS, "All users"), (36, "Active conversations"), (37, "Leads"), (VIP, "VIP")];
+    [(ALL_USERS, "All users"), (ACTIVE, "Active conversations"), (37, "Leads"), (VIP, "VIP")];
 /// The list of all users.
 pub(super) const ALL_USERS: i64 = 35;
+/// The list of those with an open conversation.
+pub(super) const ACTIVE: i64 = 36;
 /// The list of those with the tag `vip`.
 pub(super) const VIP: i64 = 41;
 /// How long anything may take that is no full sync.
@@ -52,7 +54,7 @@ impl Stage {
     pub(super) async fn set(contacts: usize) -> Result<Self, DemoError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = tempfile::Builder::new().prefix("tajo-demo-").tempdir()?;
-        let seed = Some(Seed::new(contacts));
+        let seed = Some(Seed::new(contacts).with_conversations());
         let options = SandboxOptions { seed, ..SandboxOptions::default() };
         let sandbox = Sandbox::start(options, Arc::clone(&clock)).await?;
         for (number, name) in LISTS {

@@ -8,7 +8,7 @@ use super::calls::Ledger;
 use super::cast::{Cast, Player, attribute, is_true};
 use super::error::DemoError;
 use super::report::{Report, count, duration};
-use super::stage::{ALL_USERS, Stage, VIP};
+use super::stage::{ACTIVE, ALL_USERS, Stage, VIP};
 use crate::sandbox::intercom::DeliveryStatus;
 
 /// Changes of one contact within a moment.
@@ -36,16 +36,20 @@ pub(super) async fn play(
     round.rename(cast.take_any("rename")?).await?;
     round.tag(cast.take("tag", |player, _| !stage.is_on_list(VIP, &player.email))?).await?;
     round.unsubscribe(cast.take_any("unsubscribe")?).await?;
+    let customer = cast.take_any("talk to")?;
+    let conversation = round.begin_conversation(&customer).await?;
     round.move_address(cast.take_any("give another address")?).await?;
     round
         .archive(cast.take("archive", |player, _| stage.is_on_list(ALL_USERS, &player.email))?)
         .await?;
     round.delete(cast.take_any("delete")?).await?;
+    round.end_conversation(&customer, &conversation).await?;
     stage.drained().await?;
     round.say_latency();
-    // One call for each, and one for each of three memberships: all users, vip, all users.
-    let singles = round.latencies.len() + 3;
-    let writes = ledger.end_step(stage, "seven webhooks, one by one", singles);
+    // One call for each, one for each of five memberships (all users, vip, all users, active
+    // conversations twice), and one for the first event of the conversation.
+    let singles = round.latencies.len() + 6;
+    let writes = ledger.end_step(stage, "nine webhooks, one by one", singles);
     report.detail(format!("{} wrote all of this", count(writes, "call")));
 
     burst(stage, report, cast.take_any("change in a burst")?).await?;
@@ -152,6 +156,39 @@ impl Round<'_> {
             "archived → off the lists that the rules granted; the contact stays",
             is_written,
         )
+        .await
+    }
+
+    /// A conversation dirties its contact.
+    async fn begin_conversation(&mut self, customer: &Player) -> Result<String, DemoError> {
+        let began = Instant::now();
+        let text = "<p>Where is my order?</p>";
+        let begin = "begin a conversation";
+        let conversation = self
+            .stage
+            .intercom(begin, |intercom| intercom.create_conversation(&customer.id, text))?;
+        let what = "conversation begun → on `Active conversations`";
+        self.show(began, what, |stage| stage.is_on_list(ACTIVE, &customer.email)).await?;
+        Ok(conversation)
+    }
+
+    /// Its own rules send an event at its end.
+    async fn end_conversation(
+        &mut self,
+        customer: &Player,
+        conversation: &str,
+    ) -> Result<(), DemoError> {
+        let began = Instant::now();
+        let close = "close a conversation";
+        self.stage.intercom(close, |intercom| intercom.close_conversation(conversation))?;
+        let is_closed = |event: &Value| {
+            event.get("event_name").and_then(Value::as_str) == Some("conversation_closed")
+        };
+        let what = "conversation closed → event `conversation_closed`, off that list";
+        self.show(began, what, |stage| {
+            let is_told = stage.sandbox.brevo.events().iter().any(is_closed);
+            is_told && !stage.is_on_list(ACTIVE, &customer.email)
+        })
         .await
     }
 

@@ -181,6 +181,7 @@ impl Round<'_> {
         let store = &self.engine.store;
         let ids = claims.iter().map(|claim| claim.key.id.clone()).collect();
         let subjects = store.companies(ids).await?;
+        let keys: Vec<_> = claims.iter().map(|claim| claim.key.clone()).collect();
         let both: Vec<(Claim, CompanySubject)> = claims.into_iter().zip(subjects).collect();
         let (suspects, clean): (Vec<_>, Vec<_>) =
             both.into_iter().partition(|(claim, _)| claim.is_suspect);
@@ -194,6 +195,8 @@ impl Round<'_> {
         if survived.is_some() {
             store.evaluate_alone(survived, None).await?;
         }
+        // What follows may wait for an import of half an hour: a crash then is not the scripts'.
+        store.evaluated(keys).await?;
         let (mut endings, mut wanted) = (Vec::new(), Vec::new());
         for one in decided {
             match one {

@@ -437,6 +437,13 @@ impl BrevoSandbox {
         self.shared.log.count(is_write)
     }
 
+    /// How many requests asked for a change of anything, companies and events included.
+    pub fn changes(&self) -> usize {
+        let asks =
+            |entry: &Logged| entry.method != "GET" && !matches!(entry.status, 401 | 429 | 500..);
+        self.shared.log.count(asks)
+    }
+
     /// How many requests were answered with 429.
     pub fn throttled(&self) -> usize {
         self.shared.log.count(|entry| entry.status == 429)

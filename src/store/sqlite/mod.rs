@@ -413,6 +413,13 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn evaluated(&self, keys: Vec<WorkKey>) -> Result<(), StoreError> {
+        self.write(move |tx, ids| {
+            keys.iter().try_for_each(|key| work::set_suspicion(tx, ids, key, work::EVALUATED))
+        })
+        .await
+    }
+
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), StoreError> {
         let mut rest = settlements;
         while !rest.is_empty() {

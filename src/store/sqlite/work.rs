@@ -156,7 +156,7 @@ pub(super) fn claim(
         tx.conn
             .prepare_cached(
                 "UPDATE work SET claimed = 1, token = ?4, stirred = 0, attempts = attempts + 1,
-                     in_claim = carried, carried = 0
+                     in_claim = carried, carried = 0, suspect = max(suspect, 0)
                  WHERE workspace = ?1 AND task = ?2 AND id = ?3",
             )?
             .execute((
@@ -174,12 +174,15 @@ pub(super) fn claim(
 pub(super) fn recover(conn: &Connection, ids: &Ids, now: Timestamp) -> Result<(), StoreError> {
     dead_letters::bury_crashers(conn, ids, now)?;
     conn.execute(
-        "UPDATE work SET claimed = 0, suspect = 1, carried = carried + in_claim, in_claim = 0
+        "UPDATE work SET claimed = 0, suspect = (suspect <> -1), carried = carried + in_claim, in_claim = 0
          WHERE workspace = ?1 AND claimed = 1",
         (ids.workspace(),),
     )?;
     Ok(())
 }
+
+/// The rules were run in this claim, and survived: a crash from now on is none of theirs.
+pub(super) const EVALUATED: i64 = -1;
 
 pub(super) fn set_suspicion(
     tx: &Tx<'_>,
