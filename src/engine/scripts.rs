@@ -11,21 +11,32 @@ use super::derive::{self, Footing, Journey, Station};
 /// by itself").
 const STACK_BYTES: usize = 16 * 1024 * 1024;
 
-/// A pool of script threads.
+/// Pools of script threads.
 #[derive(Debug)]
-pub(crate) struct Scripts(rayon::ThreadPool);
+pub(crate) struct Scripts {
+    /// For contacts, conversations and events, which come by the thousand.
+    many: rayon::ThreadPool,
+    /// For companies: who waits behind thousands of contacts is under suspicion all the while, should
+    /// the process end.
+    few: rayon::ThreadPool,
+}
 
 impl Scripts {
-    /// Starts as many threads as there are cores.
+    /// Starts as many threads as there are cores, and one for companies.
     pub(crate) fn start() -> Result<Self, EngineError> {
-        let pool = ThreadPoolBuilder::new()
-            .stack_size(STACK_BYTES)
-            .thread_name(|n| format!("script-{n}"))
-            .build();
-        pool.map(Self).map_err(|error| EngineError::Worker(error.to_string()))
+        let pool = |threads| {
+            ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .stack_size(STACK_BYTES)
+                .thread_name(|n| format!("script-{n}"))
+                .build()
+                .map_err(|error| EngineError::Worker(error.to_string()))
+        };
+        // Zero stands for the number of cores.
+        Ok(Self { many: pool(0)?, few: pool(1)? })
     }
 
-    /// Runs rules on each of `items`.
+    /// Runs rules on each of `items`, beside whatever contacts are derived.
     pub(crate) async fn each<T, R>(
         &self,
         items: Vec<T>,
@@ -39,7 +50,7 @@ impl Scripts {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
-        self.0.spawn(move || {
+        self.few.spawn(move || {
             let done: Vec<R> = items.into_par_iter().map(run).collect();
             // Nobody waits any more: the claims are given back.
             let _ = answer.send(done);
@@ -76,7 +87,7 @@ impl Scripts {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
-        self.0.spawn(move || {
+        self.many.spawn(move || {
             let stations: Vec<S> = journeys.into_par_iter().map(decide).collect();
             // Nobody waits any more: the claims are given back.
             let _ = answer.send(stations);

@@ -119,7 +119,9 @@ pub(super) fn bury_other(
     Ok(())
 }
 
-/// Buries what was evaluated alone when the process died.
+/// Buries what was evaluated alone when the process died. Companies are evaluated alone one after the
+/// other while contacts are worked on, so that a kill by somebody else often hits one of them: theirs
+/// is held against them only at the fifth claim that came to nothing.
 pub(super) fn bury_crashers(
     conn: &Connection,
     ids: &Ids,
@@ -132,12 +134,14 @@ pub(super) fn bury_crashers(
                 || 'look at the scripts for what it does with this record, then retry',
                 carried + in_claim, attempts, ?2
          FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2
+             AND (task <> 'company' OR attempts >= 5)
          ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
              kind = excluded.kind, message = excluded.message, request = NULL, carried = carried + excluded.carried, at = excluded.at",
         (ids.workspace(), now.seconds()),
     )?;
     conn.execute(
-        "DELETE FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2",
+        "DELETE FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2
+             AND (task <> 'company' OR attempts >= 5)",
         (ids.workspace(),),
     )?;
     Ok(())
