@@ -120,8 +120,8 @@ pub(super) fn bury_other(
 }
 
 /// Buries what was evaluated alone when the process died. Companies are evaluated alone one after the
-/// other while contacts are worked on, so that a kill by somebody else often hits one of them: theirs
-/// is held against them only at the fifth claim that came to nothing.
+/// other while contacts are worked on, so that a kill by somebody else often hits one of them: a
+/// company is buried when that happened to the same one twice.
 pub(super) fn bury_crashers(
     conn: &Connection,
     ids: &Ids,
@@ -133,15 +133,13 @@ pub(super) fn bury_crashers(
                 'the process ended twice while this record was evaluated, the second time alone; '
                 || 'look at the scripts for what it does with this record, then retry',
                 carried + in_claim, attempts, ?2
-         FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2
-             AND (task <> 'company' OR attempts >= 5)
+         FROM work WHERE workspace = ?1 AND claimed = 1 AND (suspect = 4 OR suspect = 2 AND task <> 'company')
          ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
              kind = excluded.kind, message = excluded.message, request = NULL, carried = carried + excluded.carried, at = excluded.at",
         (ids.workspace(), now.seconds()),
     )?;
     conn.execute(
-        "DELETE FROM work WHERE workspace = ?1 AND claimed = 1 AND suspect = 2
-             AND (task <> 'company' OR attempts >= 5)",
+        "DELETE FROM work WHERE workspace = ?1 AND claimed = 1 AND (suspect = 4 OR suspect = 2 AND task <> 'company')",
         (ids.workspace(),),
     )?;
     Ok(())

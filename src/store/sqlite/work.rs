@@ -174,14 +174,17 @@ pub(super) fn claim(
 pub(super) fn recover(conn: &Connection, ids: &Ids, now: Timestamp) -> Result<(), StoreError> {
     dead_letters::bury_crashers(conn, ids, now)?;
     conn.execute(
-        "UPDATE work SET claimed = 0, suspect = (suspect <> -1), carried = carried + in_claim, in_claim = 0
+        "UPDATE work SET claimed = 0, suspect = CASE suspect WHEN -1 THEN 0 WHEN 2 THEN 3 WHEN 3 THEN 3 ELSE 1 END,
+             carried = carried + in_claim, in_claim = 0
          WHERE workspace = ?1 AND claimed = 1",
         (ids.workspace(),),
     )?;
     Ok(())
 }
 
-/// The rules were run in this claim, and survived: a crash from now on is none of theirs.
+/// Who is suspected of having taken the process down: 0 nobody, 1 whoever was claimed, 2 who is
+/// evaluated alone, 3 and 4 the same of a company that was evaluated alone before. This one: the rules
+/// were run in this claim, and survived, so that a crash from now on is none of theirs.
 pub(super) const EVALUATED: i64 = -1;
 
 pub(super) fn set_suspicion(
@@ -192,7 +195,8 @@ pub(super) fn set_suspicion(
 ) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
-            "UPDATE work SET suspect = ?4 WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+            "UPDATE work SET suspect = CASE WHEN ?4 = 2 AND suspect = 3 THEN 4 ELSE ?4 END
+             WHERE workspace = ?1 AND task = ?2 AND id = ?3",
         )?
         .execute((ids.workspace(), key.task.as_str(), key.id.as_str(), level))?;
     Ok(())
