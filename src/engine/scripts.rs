@@ -46,18 +46,7 @@ impl Scripts {
         T: Send + 'static,
         R: Send + 'static,
     {
-        if items.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (answer, answered) = oneshot::channel();
-        self.few.spawn(move || {
-            let done: Vec<R> = items.into_par_iter().map(run).collect();
-            // Nobody waits any more: the claims are given back.
-            let _ = answer.send(done);
-        });
-        answered
-            .await
-            .map_err(|_| EngineError::Worker("the scripts ended without an answer".to_owned()))
+        run_on(&self.few, items, run).await
     }
 
     /// Runs the rules on journeys. Each is evaluated by exactly the rule set of `footing`.
@@ -83,17 +72,29 @@ impl Scripts {
         J: Send + 'static,
         S: Send + 'static,
     {
-        if journeys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (answer, answered) = oneshot::channel();
-        self.many.spawn(move || {
-            let stations: Vec<S> = journeys.into_par_iter().map(decide).collect();
-            // Nobody waits any more: the claims are given back.
-            let _ = answer.send(stations);
-        });
-        answered
-            .await
-            .map_err(|_| EngineError::Worker("the scripts ended without an answer".to_owned()))
+        run_on(&self.many, journeys, decide).await
     }
+}
+
+async fn run_on<T, R>(
+    pool: &rayon::ThreadPool,
+    items: Vec<T>,
+    run: impl Fn(T) -> R + Send + Sync + 'static,
+) -> Result<Vec<R>, EngineError>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (answer, answered) = oneshot::channel();
+    pool.spawn(move || {
+        let done: Vec<R> = items.into_par_iter().map(run).collect();
+        // Nobody waits any more: the claims are given back.
+        let _ = answer.send(done);
+    });
+    answered
+        .await
+        .map_err(|_| EngineError::Worker("the scripts ended without an answer".to_owned()))
 }

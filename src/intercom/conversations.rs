@@ -1,9 +1,8 @@
 //! Conversations: read by pages, and everything that an admin or a contact may do in one.
 
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::client::{Answer, IntercomClient, Repeat, malformed};
+use super::client::{Answer, IntercomClient, malformed};
 use super::course;
 use super::error::IntercomError;
 use super::page::{Cursor, Page, next_cursor};
@@ -96,18 +95,8 @@ impl IntercomClient {
         cursor: Option<&Cursor>,
     ) -> Result<Page, IntercomError> {
         const ROUTE: &str = "/conversations/search";
-        let mut pagination = json!({ "per_page": PER_PAGE });
-        if let (Some(cursor), Value::Object(fields)) = (cursor, &mut pagination) {
-            fields.insert("starting_after".to_owned(), Value::from(cursor.as_str()));
-        }
-        let body = json!({
-            "query": query,
-            "pagination": pagination,
-            "sort": { "field": "updated_at", "order": "descending" },
-        });
-        let request = self.request(Method::POST, &["conversations", "search"], &[], ROUTE)?;
-        let request = request.body("application/json", body.to_string());
-        let answer = self.call(lane, request, Repeat::Always).await?;
+        let answer =
+            self.search(lane, &["conversations", "search"], ROUTE, query, PER_PAGE, cursor).await?;
         page(&answer, cursor, ROUTE)
     }
 

@@ -78,15 +78,17 @@ impl IntercomClient {
         Ok(self.contacts_search_page(lane, &query, None).await?.snapshots)
     }
 
-    /// A page of 150 contacts that a query of Intercom's search finds, newest first.
-    async fn contacts_search_page(
+    /// The answer to a search, newest first.
+    pub(super) async fn search(
         &self,
         lane: Lane,
+        path: &[&str],
+        route: &'static str,
         query: &Value,
+        per_page: u32,
         cursor: Option<&Cursor>,
-    ) -> Result<Page, IntercomError> {
-        const ROUTE: &str = "/contacts/search";
-        let mut pagination = json!({ "per_page": CONTACTS_PER_PAGE });
+    ) -> Result<Answer, IntercomError> {
+        let mut pagination = json!({ "per_page": per_page });
         if let (Some(cursor), Value::Object(fields)) = (cursor, &mut pagination) {
             fields.insert("starting_after".to_owned(), Value::from(cursor.as_str()));
         }
@@ -95,9 +97,22 @@ impl IntercomClient {
             "pagination": pagination,
             "sort": { "field": "updated_at", "order": "descending" },
         });
-        let request = self.request(Method::POST, &["contacts", "search"], &[], ROUTE)?;
+        let request = self.request(Method::POST, path, &[], route)?;
         let request = request.body("application/json", body.to_string());
-        let answer = self.call(lane, request, Repeat::Always).await?;
+        self.call(lane, request, Repeat::Always).await
+    }
+
+    /// A page of 150 contacts that a query of Intercom's search finds, newest first.
+    async fn contacts_search_page(
+        &self,
+        lane: Lane,
+        query: &Value,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page, IntercomError> {
+        const ROUTE: &str = "/contacts/search";
+        let answer = self
+            .search(lane, &["contacts", "search"], ROUTE, query, CONTACTS_PER_PAGE, cursor)
+            .await?;
         contact_page(&answer, cursor, ROUTE)
     }
 

@@ -46,6 +46,33 @@ fn done(outcome: Outcome) -> Ending {
 }
 
 #[tokio::test]
+async fn a_company_is_a_dead_letter_once_the_process_ended_twice_while_it_was_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tajo.db");
+    let key = RecordKey::company("acme".parse().unwrap());
+    let body = json!({"id": "acme", "updated_at": 1});
+    let company = Snapshot::new(key, Liveness::Live, body, Source::Notification, NOW, NOW);
+    let content =
+        Content::Snapshots { primary: Box::new(company), others: Vec::new(), opt_outs: Vec::new() };
+    let store = open(&path);
+    store.accept(Arrival { content, ..arrival(1, 1, "a") }).await.unwrap();
+    store.close().await;
+    // Claimed, then alone, then alone again.
+    for (is_alone, is_suspect) in [(false, false), (true, true), (true, true)] {
+        let store = open(&path);
+        assert_eq!(store.dead_letters(10).await.unwrap().len(), 0);
+        let claims = store.claim(&[Priority::Companies], 10, NOW.plus(100)).await.unwrap();
+        assert_eq!(claims[0].is_suspect, is_suspect);
+        if is_alone {
+            store.evaluate_alone(None, Some(claims[0].key.clone())).await.unwrap();
+        }
+        store.close().await;
+    }
+    let store = open(&path);
+    assert_eq!(store.dead_letters(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn what_took_the_process_down_twice_is_a_dead_letter_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tajo.db");
