@@ -85,6 +85,7 @@ pub struct Seed {
     has_long_lists: bool,
     has_conversations: bool,
     has_events: bool,
+    as_of: Option<Timestamp>,
 }
 
 /// An invented contact.
@@ -115,6 +116,7 @@ impl Seed {
             has_long_lists: true,
             has_conversations: false,
             has_events: false,
+            as_of: None,
         }
     }
 
@@ -122,6 +124,13 @@ impl Seed {
     /// them.
     pub fn companies(mut self, companies: usize) -> Self {
         self.companies = companies;
+        self
+    }
+
+    /// Times count from here, instead of from when they are invented: two sandboxes with the same seed
+    /// are then the same to the second.
+    pub fn as_of(mut self, as_of: Timestamp) -> Self {
+        self.as_of = Some(as_of);
         self
     }
 
@@ -180,6 +189,7 @@ impl Seed {
 
     /// Company `number`, as `POST /companies` takes it.
     pub fn company(&self, number: usize, now: Timestamp) -> Value {
+        let now = self.as_of.unwrap_or(now);
         let mut random = Random::new(self.random_seed ^ 0xc0_4a_11, number);
         let created_at = now.seconds() - DAY_SECONDS * (30 + random.below(900) as i64);
         let updated_at = created_at + random.below((now.seconds() - created_at) as u64) as i64;
@@ -210,6 +220,7 @@ impl Seed {
     /// Contact `number`.
     pub fn contact(&self, number: usize, now: Timestamp) -> SeededContact {
         let person = self.person(number);
+        let now = self.as_of.unwrap_or(now);
         let mut random = Random::new(self.random_seed ^ 0xda_7e, number);
         let updated_at = now.seconds() - 60 - random.below(365 * DAY_SECONDS as u64) as i64;
         let created_at = updated_at - random.below(700 * DAY_SECONDS as u64) as i64;

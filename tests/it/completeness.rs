@@ -195,7 +195,8 @@ async fn conversations_are_read_counted_and_ended_as_contacts_are() {
 /// Faults of every kind on the way cost time, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_with_faults_ends_as_one_without() {
-    let seed = || Seed::new(500).companies(120);
+    let as_of = SystemClock.now();
+    let seed = || Seed::new(500).companies(120).as_of(as_of);
     let calm = App::builder().with_seed(seed()).start().await;
     calm.sync().await;
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tajo::model::{Clock as _, SystemClock};
 use tajo::sandbox::brevo::Limits;
 use tajo::sandbox::{SandboxOptions, Seed};
 
@@ -60,7 +61,8 @@ async fn every_webhook_that_was_acknowledged_survives_sigkill() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_is_killed_again_and_again_ends_in_the_same_state() {
-    let seed = || Some(Seed::new(700).companies(60));
+    let as_of = SystemClock.now();
+    let seed = || Some(Seed::new(700).companies(60).as_of(as_of));
     let calm = Deployment::start(options(seed()), NO_SWEEPS).await;
     let service = calm.serve().await;
     synced(&service).await;

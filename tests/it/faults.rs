@@ -1,6 +1,7 @@
 //! Faults of both services, of records and of scripts: they cost their own record at most.
 
 use serde_json::{Value, json};
+use tajo::model::{Clock as _, SystemClock};
 use tajo::sandbox::Seed;
 use tajo::sandbox::intercom::Failure;
 
@@ -28,10 +29,11 @@ async fn refusals_for_going_too_fast_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_of_brevo_end_in_the_same_state_as_none() {
-    let calm = App::builder().with_seed(Seed::new(300).companies(30)).start().await;
+    let seed = Seed::new(300).companies(30).as_of(SystemClock.now());
+    let calm = App::builder().with_seed(seed.clone()).start().await;
     calm.sync().await;
 
-    let app = App::builder().with_seed(Seed::new(300).companies(30)).start().await;
+    let app = App::builder().with_seed(seed).start().await;
     let brevo = &app.sandbox.brevo;
     brevo.fail_next("PUT /v3/contacts/*", 500, Value::Null, 3);
     brevo.fail_next("POST /v3/contacts", 503, Value::Null, 3);
