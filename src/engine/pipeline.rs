@@ -238,6 +238,8 @@ impl Round<'_> {
                     .await?;
                 let again: Vec<_> = again.into_iter().map(|subject| (subject, false)).collect();
                 hydrator.complete(self.lane, &again).await?;
+                // What a read showed makes others dirty, in the bulk lane: a company its contacts.
+                self.engine.bulk_work.notify_one();
             }
         }
         let mut subjects: HashMap<RecordId, Subject> =

@@ -70,6 +70,8 @@ impl Round<'_> {
             for claim in claims.iter().filter(|claim| claim.needs_read) {
                 if claim.key.task == Task::Conversation {
                     hydrator.read_conversation(self.lane, &claim.key.id).await?;
+                    // What it says of its contacts makes them dirty, in the bulk lane.
+                    self.engine.bulk_work.notify_one();
                 }
             }
         }
