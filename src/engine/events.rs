@@ -27,8 +27,6 @@ use crate::store::{Cause, Doubt, DueEvent, EventEnd, EventTarget};
 /// How long Brevo is given to list an event whose answer was lost, before it is looked for. A process
 /// that starts again after it died waits as long.
 const LOOK_AFTER_SECONDS: i64 = 10;
-/// The longest that the loop waits before it looks by itself.
-const LOOK: Duration = Duration::from_secs(30);
 /// Fewer events than these, after a pause, are sent at once.
 const FEW: usize = 16;
 /// How often, and how long at a time, the loop waits for a fuller batch while more keep coming.
@@ -40,13 +38,16 @@ const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
 /// Sends what is due until the engine stops.
 pub(crate) async fn deliver(engine: Arc<Inner>) {
     loop {
-        let sent = match engine.ready_for_events().await {
+        let sent = match engine.ready_for(&engine.events).await {
             Ok(()) => round(&engine).await,
             Err(error) => Err(error),
         };
         let waited = match sent {
             Ok(true) => Ok(()),
-            Ok(false) => engine.wait_for_events().await,
+            Ok(false) => {
+                let due = engine.store.next_event_due().await;
+                engine.wait_for(&engine.events, due).await
+            }
             Err(EngineError::Stopping) => return,
             Err(error) => {
                 engine.note(&error);
@@ -60,35 +61,6 @@ pub(crate) async fn deliver(engine: Arc<Inner>) {
 }
 
 impl Inner {
-    /// Waits while Brevo as a whole, or its events, cannot be written to.
-    async fn ready_for_events(&self) -> Result<(), EngineError> {
-        loop {
-            self.wait_for_gate().await?;
-            let Some(wait) = self.events.wait() else { return Ok(()) };
-            tokio::select! {
-                waited = self.wait(wait) => waited?,
-                // A reset wakes the loop; anything else that wakes it waits on.
-                () = self.events.woken() => {}
-            }
-        }
-    }
-
-    async fn wait_for_events(&self) -> Result<(), EngineError> {
-        let due = self.store.next_event_due().await.unwrap_or_else(|error| {
-            self.note(&error.into());
-            None
-        });
-        let now = self.clock.now();
-        let until_due = due.map(|due| {
-            Duration::from_secs(due.seconds().saturating_sub(now.seconds()).max(1).unsigned_abs())
-        });
-        tokio::select! {
-            () = self.events.woken() => Ok(()),
-            () = tokio::time::sleep(until_due.unwrap_or(LOOK).min(LOOK)) => Ok(()),
-            () = self.stop.cancelled() => Err(EngineError::Stopping),
-        }
-    }
-
     /// Finds what is due. An engine that has little to do sends at once; while more keep coming, a
     /// fuller batch is worth a moment's wait.
     async fn gather_events(&self, most: usize) -> Result<Vec<DueEvent>, EngineError> {

@@ -33,8 +33,6 @@ use crate::store::{Claim, CompanySubject, CompanyWrite, Ending, Outcome, Priorit
 pub(super) const MARKER: &str = "intercom_company_id";
 /// How many companies a round takes.
 const CLAIM: usize = 5_000;
-/// The longest that the worker waits before it looks by itself.
-const LOOK: Duration = Duration::from_secs(30);
 /// How often, and how long at a time, it waits for more while a sync is reading.
 const GATHER_LOOKS: u32 = 40;
 const GATHER_LOOK: Duration = Duration::from_millis(250);
@@ -53,7 +51,10 @@ pub(crate) async fn deliver(engine: Arc<Inner>) {
         };
         let waited = match round {
             Ok(true) => Ok(()),
-            Ok(false) => engine.wait_for_companies().await,
+            Ok(false) => {
+                let due = engine.store.next_due(&[Priority::Companies]).await;
+                engine.wait_for(&engine.companies, due).await
+            }
             Err(EngineError::Stopping) => return,
             Err(error) => {
                 engine.note_of(&engine.companies, &error);
@@ -303,22 +304,6 @@ impl Inner {
                 waited = self.wait(wait) => waited?,
                 () = self.companies.woken() => {}
             }
-        }
-    }
-
-    async fn wait_for_companies(&self) -> Result<(), EngineError> {
-        let due = self.store.next_due(&[Priority::Companies]).await.unwrap_or_else(|error| {
-            self.note(&error.into());
-            None
-        });
-        let now = self.clock.now();
-        let until_due = due.map(|due| {
-            Duration::from_secs(due.seconds().saturating_sub(now.seconds()).max(1).unsigned_abs())
-        });
-        tokio::select! {
-            () = self.companies.woken() => Ok(()),
-            () = tokio::time::sleep(until_due.unwrap_or(LOOK).min(LOOK)) => Ok(()),
-            () = self.stop.cancelled() => Err(EngineError::Stopping),
         }
     }
 
