@@ -322,7 +322,7 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     ) -> Result<BTreeSet<Email>, StoreError>;
 
     /// Remembers what is about to be written for contacts, before the calls. The end of their claims
-    /// forgets it.
+    /// forgets it. The rules are no suspects any more, should the process end.
     async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError>;
 
     /// Remembers an import before its call.

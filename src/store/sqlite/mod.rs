@@ -760,9 +760,12 @@ impl Store for SqliteStore {
 
     async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError> {
         self.write(move |tx, ids| {
-            changes
-                .into_iter()
-                .try_for_each(|(owner, change)| work::intend(tx, ids, &owner, change))
+            changes.into_iter().try_for_each(|(owner, change)| {
+                work::intend(tx, ids, &owner, change)?;
+                // The rules were run and survived: a crash during the calls is none of theirs.
+                let key = WorkKey { task: Task::Contact, id: owner };
+                work::set_suspicion(tx, ids, &key, work::EVALUATED)
+            })
         })
         .await
     }
