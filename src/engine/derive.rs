@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::account::Snapshot as Account;
 use super::resolve::{self, LeftOut};
+use super::scripts::Claimed;
 use super::{assemble, identity, suppression};
 use crate::config::{Config, OnGone};
 use crate::http::Lane;
@@ -25,6 +26,12 @@ const RETRY_TIME_LIMIT_SECONDS: i64 = 5;
 pub(crate) struct Journey {
     pub(crate) claim: Claim,
     pub(crate) subject: Subject,
+}
+
+impl Claimed for Journey {
+    fn claim(&self) -> &Claim {
+        &self.claim
+    }
 }
 
 /// What the rules said of a journey.

@@ -292,26 +292,15 @@ impl Round<'_> {
         Ok(self.engine.store.subjects(queries).await?)
     }
 
-    /// Runs the rules on the script threads. What was being worked on when the process died is run
-    /// alone, each time with a durable note, so that it cannot take others with it twice.
+    /// Runs the rules. Each journey is evaluated by exactly the rule set of `footing`.
     async fn decide(
         &self,
         footing: &Footing,
         journeys: Vec<Journey>,
     ) -> Result<Vec<Station>, EngineError> {
-        let (suspects, clean): (Vec<_>, Vec<_>) =
-            journeys.into_iter().partition(|journey| journey.claim.is_suspect);
-        let mut stations = self.engine.scripts.decide(footing.clone(), clean).await?;
-        let mut survived = None;
-        for suspect in suspects {
-            let key = suspect.claim.key.clone();
-            self.engine.store.evaluate_alone(survived.replace(key.clone()), Some(key)).await?;
-            stations.extend(self.engine.scripts.decide(footing.clone(), vec![suspect]).await?);
-        }
-        if survived.is_some() {
-            self.engine.store.evaluate_alone(survived, None).await?;
-        }
-        Ok(stations)
+        let Footing { config, rules, as_of } = footing.clone();
+        let decide = move |journey| derive::decide(&config, &rules, as_of, journey);
+        self.engine.scripts.run(&self.engine.store, journeys, decide).await
     }
 
     /// Asks Brevo for what must not be missed before people are created, put on lists or moved: an

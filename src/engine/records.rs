@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::derive::{self, Footing};
 use super::pipeline::Round;
+use super::scripts::Claimed;
 use super::{EngineError, assemble};
 use crate::model::{
     Digest, Emission, Origin, Record, RecordId, RecordKey, RecordKind, Source, Verdict,
@@ -29,6 +30,12 @@ pub(super) struct RecordJourney {
     pub(super) subject: RecordSubject,
     /// The contacts that it is about, as far as they are known.
     pub(super) contacts: Vec<Subject>,
+}
+
+impl Claimed for RecordJourney {
+    fn claim(&self) -> &Claim {
+        &self.claim
+    }
 }
 
 /// Which record a task derives; none: it is no task of this kind.
@@ -121,30 +128,14 @@ impl Round<'_> {
         Ok(subjects.into_iter().map(|subject| (subject.id.clone(), subject)).collect())
     }
 
-    /// Runs the rules on the script threads, suspects alone.
     async fn decide_records(
         &self,
         footing: &Footing,
         journeys: Vec<RecordJourney>,
     ) -> Result<Vec<Settlement>, EngineError> {
-        let (suspects, clean): (Vec<_>, Vec<_>) =
-            journeys.into_iter().partition(|journey| journey.claim.is_suspect);
-        let run = |journeys| {
-            let footing = footing.clone();
-            let decide = move |journey| decide(&footing, journey);
-            self.engine.scripts.run(journeys, decide)
-        };
-        let mut endings = run(clean).await?;
-        let mut survived = None;
-        for suspect in suspects {
-            let key = suspect.claim.key.clone();
-            self.engine.store.evaluate_alone(survived.replace(key.clone()), Some(key)).await?;
-            endings.extend(run(vec![suspect]).await?);
-        }
-        if survived.is_some() {
-            self.engine.store.evaluate_alone(survived, None).await?;
-        }
-        Ok(endings)
+        let footing = footing.clone();
+        let decide = move |journey| decide(&footing, journey);
+        self.engine.scripts.run(&self.engine.store, journeys, decide).await
     }
 }
 

@@ -53,7 +53,7 @@ pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Conversations, Subject, SubjectQuery, Sublists};
 pub use sync::{Missing, Progress, Resource, Sync, SyncKind, SyncState};
 pub use verification::{ParkedAttribute, Unverified, VerificationCounts, Verified};
-pub use work::{Cause, Claim, Emitted, Ending, Outcome, Settlement, Task, WorkKey};
+pub use work::{Cause, Claim, Emitted, Ending, Outcome, Settlement, Suspicion, Task, WorkKey};
 
 use crate::model::{
     BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
@@ -156,13 +156,10 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// How many keys of a priority are due and not claimed.
     async fn waiting(&self, priority: Priority, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Says that the evaluation of one suspect was survived, and that `next` is evaluated alone from
-    /// now on. What takes the process down while it is alone becomes a dead letter at the next start.
-    async fn evaluate_alone(
-        &self,
-        survived: Option<WorkKey>,
-        next: Option<WorkKey>,
-    ) -> Result<(), StoreError>;
+    /// Says who is evaluated alone from now on, until it says another or nobody. It is known after the
+    /// process died, at once and to the microsecond; whoever took it down twice while alone becomes a
+    /// dead letter at the next start. For script threads: it does not wait for the disk.
+    fn evaluate_alone(&self, suspect: Option<&WorkKey>) -> Result<(), StoreError>;
 
     /// Says that the rules were run on these keys and survived: if the process ends while what they
     /// decided is written, they are no suspects.

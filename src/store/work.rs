@@ -85,8 +85,8 @@ pub struct Claim {
     pub failing_since: Option<Timestamp>,
     /// Only a read can tell which of two snapshots of one second is newer.
     pub needs_read: bool,
-    /// The process died while this was claimed: evaluate it alone.
-    pub is_suspect: bool,
+    /// Whether it may have taken the process down: evaluate it alone.
+    pub suspicion: Suspicion,
     /// How urgent it is.
     pub priority: Priority,
     /// How far a fan-out has come.
@@ -95,6 +95,19 @@ pub struct Claim {
     pub token: i64,
     /// What made it dirty, where that is counted as a whole: the number of a hold.
     pub cause: Option<i64>,
+}
+
+/// How much speaks for it that what was claimed took the process down, by what was going on when the
+/// process last died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suspicion {
+    /// Nothing.
+    None,
+    /// It was claimed, as were others.
+    Claimed,
+    /// It was being evaluated alone. Once is no proof: whoever kills the process while suspects are
+    /// evaluated one by one always hits one of them.
+    Alone,
 }
 
 /// How the claim's inputs are counted.

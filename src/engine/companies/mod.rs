@@ -22,6 +22,7 @@ pub(super) use read_back::wait_for_end as wait_for_process;
 use tokio::time::Instant;
 
 use super::derive::Footing;
+use super::scripts::Claimed;
 use super::sink::Sink;
 use super::{EngineError, Inner};
 use crate::brevo::{BrevoError, ErrorKind};
@@ -128,6 +129,12 @@ struct Wanted {
     want: Want,
 }
 
+impl Claimed for (Claim, CompanySubject) {
+    fn claim(&self) -> &Claim {
+        &self.0
+    }
+}
+
 impl Round<'_> {
     async fn run(
         &mut self,
@@ -172,8 +179,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Runs the rules. What was being worked on when the process died is run alone, each time with a
-    /// durable note.
+    /// Runs the rules.
     async fn decide(
         &self,
         footing: &Footing,
@@ -183,19 +189,10 @@ impl Round<'_> {
         let ids = claims.iter().map(|claim| claim.key.id.clone()).collect();
         let subjects = store.companies(ids).await?;
         let keys: Vec<_> = claims.iter().map(|claim| claim.key.clone()).collect();
-        let both: Vec<(Claim, CompanySubject)> = claims.into_iter().zip(subjects).collect();
-        let (suspects, clean): (Vec<_>, Vec<_>) =
-            both.into_iter().partition(|(claim, _)| claim.is_suspect);
-        let mut decided = self.run_rules(footing, clean).await?;
-        let mut survived = None;
-        for suspect in suspects {
-            let key = suspect.0.key.clone();
-            store.evaluate_alone(survived.replace(key.clone()), Some(key)).await?;
-            decided.extend(self.run_rules(footing, vec![suspect]).await?);
-        }
-        if survived.is_some() {
-            store.evaluate_alone(survived, None).await?;
-        }
+        let journeys = claims.into_iter().zip(subjects).collect();
+        let footing = footing.clone();
+        let decide = move |(claim, subject)| derive::decide(&footing, claim, subject);
+        let decided = self.engine.scripts.run(store, journeys, decide).await?;
         // What follows may wait for an import of half an hour: a crash then is not the scripts'.
         store.evaluated(keys).await?;
         let (mut endings, mut wanted) = (Vec::new(), Vec::new());
@@ -206,16 +203,6 @@ impl Round<'_> {
             }
         }
         Ok((endings, wanted))
-    }
-
-    async fn run_rules(
-        &self,
-        footing: &Footing,
-        companies: Vec<(Claim, CompanySubject)>,
-    ) -> Result<Vec<Result<Wanted, Box<Settlement>>>, EngineError> {
-        let footing = footing.clone();
-        let decide = move |(claim, subject)| derive::decide(&footing, claim, subject);
-        self.engine.scripts.each(companies, decide).await
     }
 
     /// Leaves companies out until Brevo takes them.

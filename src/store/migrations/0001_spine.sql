@@ -64,7 +64,7 @@ CREATE TABLE work (
     attempts  INTEGER NOT NULL DEFAULT 0,
     failing_since INTEGER,
     needs_read INTEGER NOT NULL DEFAULT 0,     -- only a read can order two snapshots of one second
-    suspect   INTEGER NOT NULL DEFAULT 0,      -- 1: the process died while it was claimed; 2: it is evaluated alone
+    suspect   INTEGER NOT NULL DEFAULT 0,      -- 1: it was claimed when the process died; 2: it was evaluated alone then; -1: its rules were run
     cursor    TEXT,                            -- how far a fan-out has come
     PRIMARY KEY (workspace, task, id)
 ) STRICT, WITHOUT ROWID;

@@ -119,28 +119,28 @@ pub(super) fn bury_other(
     Ok(())
 }
 
-/// Buries what was evaluated alone when the process died. Companies are evaluated alone one after the
-/// other while contacts are worked on, so that a kill by somebody else often hits one of them: a
-/// company is buried when that happened to the same one twice.
-pub(super) fn bury_crashers(
+/// Buries who was evaluated alone when the process died, if that happened before.
+pub(super) fn bury_crasher(
     conn: &Connection,
     ids: &Ids,
+    (task, id): (&str, &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     conn.execute(
         "INSERT INTO dead_letters (workspace, task, key, kind, message, carried, attempts, at)
          SELECT workspace, task, id, 'crash',
-                'the process ended twice while this record was evaluated, the second time alone; '
+                'the process ended twice while this record alone was evaluated; '
                 || 'look at the scripts for what it does with this record, then retry',
-                carried + in_claim, attempts, ?2
-         FROM work WHERE workspace = ?1 AND claimed = 1 AND (suspect = 4 OR suspect = 2 AND task <> 'company')
+                carried + in_claim, attempts, ?4
+         FROM work WHERE workspace = ?1 AND task = ?2 AND id = ?3 AND claimed = 1 AND suspect = 2
          ON CONFLICT (workspace, task, key) WHERE task IS NOT NULL DO UPDATE SET
              kind = excluded.kind, message = excluded.message, request = NULL, carried = carried + excluded.carried, at = excluded.at",
-        (ids.workspace(), now.seconds()),
+        (ids.workspace(), task, id, now.seconds()),
     )?;
     conn.execute(
-        "DELETE FROM work WHERE workspace = ?1 AND claimed = 1 AND (suspect = 4 OR suspect = 2 AND task <> 'company')",
-        (ids.workspace(),),
+        "DELETE FROM work
+         WHERE workspace = ?1 AND task = ?2 AND id = ?3 AND claimed = 1 AND suspect = 2",
+        (ids.workspace(), task, id),
     )?;
     Ok(())
 }

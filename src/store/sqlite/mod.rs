@@ -1,6 +1,7 @@
 //! The embedded store: SQLite in WAL mode, `synchronous=FULL`, one thread that writes.
 
 mod address;
+mod alone;
 mod books;
 mod brevo_intake;
 mod companies;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use address::AddressKey;
+use alone::Alone;
 use async_trait::async_trait;
 use mirror::Keep;
 use reader::Readers;
@@ -112,6 +114,8 @@ pub struct SqliteStore {
     /// None: opened for reading only.
     writer: Option<Writer>,
     readers: Readers,
+    /// Beside a store that is opened for writing.
+    alone: Option<Alone>,
 }
 
 impl SqliteStore {
@@ -131,11 +135,14 @@ impl SqliteStore {
         let mut conn = Connection::open(path).map_err(|error| fail(error.to_string()))?;
         prepare(&mut conn).map_err(|error| fail(error.to_string()))?;
         books::check_key(&conn, &ids)?;
-        work::recover(&conn, &ids, now)?;
+        let alone = Alone::open(path).map_err(|error| fail(error.to_string()))?;
+        let last = alone.last().map_err(|error| fail(error.to_string()))?;
+        work::recover(&conn, &ids, last, now)?;
+        alone.note(None).map_err(|error| fail(error.to_string()))?;
         let writer = Writer::start(conn, ids.workspace().to_owned())
             .map_err(|error| fail(error.to_string()))?;
         let readers = Readers::new(path);
-        Ok(Self { ids, writer: Some(writer), readers })
+        Ok(Self { ids, writer: Some(writer), readers, alone: Some(alone) })
     }
 
     /// Opens an existing store for reading, beside an engine that may be running on it.
@@ -152,7 +159,7 @@ impl SqliteStore {
             return Err(StoreError::Open { path: path.to_owned(), reason });
         }
         let ids = Arc::new(Ids::new(key));
-        Ok(Self { ids, writer: None, readers: Readers::new(path) })
+        Ok(Self { ids, writer: None, readers: Readers::new(path), alone: None })
     }
 
     async fn write<T: Send + 'static>(
@@ -399,25 +406,14 @@ impl Store for SqliteStore {
         self.read(move |conn, ids| work::waiting(conn, ids, priority, now)).await
     }
 
-    async fn evaluate_alone(
-        &self,
-        survived: Option<WorkKey>,
-        next: Option<WorkKey>,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx, ids| {
-            if let Some(key) = survived {
-                work::set_suspicion(tx, ids, &key, 0)?;
-            }
-            next.map_or(Ok(()), |key| work::set_suspicion(tx, ids, &key, 2))
-        })
-        .await
+    fn evaluate_alone(&self, suspect: Option<&WorkKey>) -> Result<(), StoreError> {
+        let alone = self.alone.as_ref().ok_or(StoreError::Closed)?;
+        alone.note(suspect).map_err(|error| StoreError::Database(error.to_string()))
     }
 
     async fn evaluated(&self, keys: Vec<WorkKey>) -> Result<(), StoreError> {
-        self.write(move |tx, ids| {
-            keys.iter().try_for_each(|key| work::set_suspicion(tx, ids, key, work::EVALUATED))
-        })
-        .await
+        self.write(move |tx, ids| keys.iter().try_for_each(|key| work::evaluated(tx, ids, key)))
+            .await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), StoreError> {
@@ -764,7 +760,7 @@ impl Store for SqliteStore {
                 work::intend(tx, ids, &owner, change)?;
                 // The rules were run and survived: a crash during the calls is none of theirs.
                 let key = WorkKey { task: Task::Contact, id: owner };
-                work::set_suspicion(tx, ids, &key, work::EVALUATED)
+                work::evaluated(tx, ids, &key)
             })
         })
         .await

@@ -6,7 +6,7 @@ use super::writer::Tx;
 use super::{Ids, companies, dead_letters, events, holds, mirror, objects, overlays};
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
-    Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Task, WorkKey,
+    Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Suspicion, Task, WorkKey,
 };
 
 /// How a key becomes dirty.
@@ -141,7 +141,7 @@ pub(super) fn claim(
                     attempts: row.get::<_, u32>(4)? + 1,
                     failing_since: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_seconds),
                     needs_read: row.get(6)?,
-                    is_suspect: row.get::<_, i64>(7)? > 0,
+                    suspicion: suspicion(row.get(7)?),
                     priority: *priority,
                     cursor: row.get(8)?,
                     cause: row.get(9)?,
@@ -156,7 +156,8 @@ pub(super) fn claim(
         tx.conn
             .prepare_cached(
                 "UPDATE work SET claimed = 1, token = ?4, stirred = 0, attempts = attempts + 1,
-                     in_claim = carried, carried = 0, suspect = max(suspect, 0)
+                     in_claim = carried, carried = 0,
+                     suspect = max(suspect, 0)
                  WHERE workspace = ?1 AND task = ?2 AND id = ?3",
             )?
             .execute((
@@ -169,36 +170,44 @@ pub(super) fn claim(
     Ok(claims)
 }
 
-/// Frees what was claimed when the process died. What took it down while it was evaluated alone is
-/// dead; the rest is evaluated one at a time.
-pub(super) fn recover(conn: &Connection, ids: &Ids, now: Timestamp) -> Result<(), StoreError> {
-    dead_letters::bury_crashers(conn, ids, now)?;
+/// Frees what was claimed when the process died, `alone` being who was evaluated alone. Who took it
+/// down that way twice is dead; the rest is evaluated one at a time.
+pub(super) fn recover(
+    conn: &Connection,
+    ids: &Ids,
+    alone: Option<(String, String)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (task, id) = alone.unwrap_or_default();
+    dead_letters::bury_crasher(conn, ids, (&task, &id), now)?;
     conn.execute(
-        "UPDATE work SET claimed = 0, suspect = CASE suspect WHEN -1 THEN 0 WHEN 2 THEN 3 WHEN 3 THEN 3 ELSE 1 END,
-             carried = carried + in_claim, in_claim = 0
+        "UPDATE work SET claimed = 0, carried = carried + in_claim, in_claim = 0,
+             suspect = CASE WHEN task = ?2 AND id = ?3 OR suspect = 2 THEN 2 WHEN suspect = -1 THEN 0 ELSE 1 END
          WHERE workspace = ?1 AND claimed = 1",
-        (ids.workspace(),),
+        (ids.workspace(), task, id),
     )?;
     Ok(())
 }
 
-/// Who is suspected of having taken the process down: 0 nobody, 1 whoever was claimed, 2 who is
-/// evaluated alone, 3 and 4 the same of a company that was evaluated alone before. This one: the rules
-/// were run in this claim, and survived, so that a crash from now on is none of theirs.
-pub(super) const EVALUATED: i64 = -1;
+/// What the column `suspect` says. 0: no suspicion; 1: it was claimed when the process died; 2: it was
+/// evaluated alone then; -1: its rules were run in this claim, and survived, so that a crash from now
+/// on is none of theirs.
+fn suspicion(suspect: i64) -> Suspicion {
+    match suspect {
+        ..=0 => Suspicion::None,
+        1 => Suspicion::Claimed,
+        2.. => Suspicion::Alone,
+    }
+}
 
-pub(super) fn set_suspicion(
-    tx: &Tx<'_>,
-    ids: &Ids,
-    key: &WorkKey,
-    level: i64,
-) -> Result<(), StoreError> {
+/// Notes that the rules were run on what is claimed.
+pub(super) fn evaluated(tx: &Tx<'_>, ids: &Ids, key: &WorkKey) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
-            "UPDATE work SET suspect = CASE WHEN ?4 = 2 AND suspect = 3 THEN 4 ELSE ?4 END
-             WHERE workspace = ?1 AND task = ?2 AND id = ?3",
+            "UPDATE work SET suspect = -1
+             WHERE workspace = ?1 AND task = ?2 AND id = ?3 AND claimed = 1",
         )?
-        .execute((ids.workspace(), key.task.as_str(), key.id.as_str(), level))?;
+        .execute((ids.workspace(), key.task.as_str(), key.id.as_str()))?;
     Ok(())
 }
 
