@@ -14,7 +14,6 @@
 //! message to him, and Brevo's own automations respect the blacklist.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::gate::Closed;
@@ -75,8 +74,7 @@ impl Inner {
             self.wait(GATHER_LOOK).await?;
             let before = due.len();
             due = self.store.due_events(most, self.clock.now()).await?;
-            let expects_more = self.syncing.load(Ordering::Relaxed) || self.events.expects_more();
-            if due.len() <= before && !expects_more {
+            if due.len() <= before && !self.brings_more() {
                 break;
             }
         }

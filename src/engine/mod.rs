@@ -46,10 +46,10 @@ mod verification;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 pub use connection::{
     Access, ConnectError, Connected, ConnectionView, NewToken, Origin, access_in, connect_by_code,
     oauth_app,
@@ -124,8 +124,10 @@ pub(crate) struct Inner {
     last_notification: AtomicI64,
     /// It is known what became of the imports that the last process left open.
     has_recovered: AtomicBool,
-    /// A sync is reading: more work is about to come.
-    syncing: AtomicBool,
+    /// What a sync is reading: more work is about to come.
+    reading: ArcSwapOption<Resource>,
+    /// Rounds of the bulk lane that are under way.
+    bulk_rounds: AtomicUsize,
     intercom_problem: Mutex<Option<String>>,
     watch: sweep::Watch,
     /// Why the last input could not be stored; none: it was.
@@ -201,7 +203,8 @@ impl Engine {
             refused_configuration: Mutex::default(),
             last_notification: AtomicI64::new(0),
             has_recovered: AtomicBool::new(false),
-            syncing: AtomicBool::new(false),
+            reading: ArcSwapOption::empty(),
+            bulk_rounds: AtomicUsize::new(0),
             intercom_problem: Mutex::default(),
             watch: sweep::Watch::default(),
             store_problem: Mutex::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::companies::wait_for_process;
+use super::sink::GATHER;
 use super::{EngineError, Inner};
 use crate::brevo::{BrevoError, ErrorKind, MAX_OBJECTS, ObjectWrite};
 use crate::http::{Backoff, Lane, random_fraction};
@@ -14,10 +15,6 @@ use crate::store::{Cause, DueObject, ObjectEnd};
 
 /// How long one object may fail before it is given up, in seconds.
 const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
-/// How often, and how long at a time, more are waited for while many records are being written: a
-/// call is one of a hundred an hour.
-const GATHER_LOOKS: u32 = 20;
-const GATHER_LOOK: Duration = Duration::from_millis(250);
 
 /// Sends what is due until the engine stops.
 pub(crate) async fn deliver(engine: Arc<Inner>) {
@@ -107,19 +104,11 @@ async fn round(engine: &Inner) -> Result<bool, EngineError> {
     Ok(true)
 }
 
-/// What is due; a moment later, if more is about to be.
+/// What is due, and what is about to be.
 async fn gather(engine: &Inner) -> Result<Vec<DueObject>, EngineError> {
-    let mut due = engine.store.due_objects(MAX_OBJECTS, engine.clock.now()).await?;
-    for _ in 0..GATHER_LOOKS {
-        let is_busy = engine.syncing.load(std::sync::atomic::Ordering::Relaxed)
-            || engine.events.expects_more();
-        if due.is_empty() || !is_busy || due.len() >= MAX_OBJECTS {
-            break;
-        }
-        engine.wait(GATHER_LOOK).await?;
-        due = engine.store.due_objects(MAX_OBJECTS, engine.clock.now()).await?;
-    }
-    Ok(due)
+    let load = || engine.store.due_objects(MAX_OBJECTS, engine.clock.now());
+    let enough = |due: &Vec<DueObject>| due.is_empty() || due.len() >= MAX_OBJECTS;
+    engine.gather(GATHER, load, enough, || engine.brings_more()).await
 }
 
 /// True of what says that this account has no custom objects at all: its plan, or its API.

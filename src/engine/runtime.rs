@@ -23,11 +23,10 @@ const LIVE_CLAIM: usize = 16;
 const BULK_WORKERS: usize = 2;
 /// How many keys a round of the bulk lane claims.
 const BULK_CLAIM: usize = 10_000;
-/// How many keys the bulk lane likes to have before it claims, while a sync is reading.
-const GATHER: u64 = 2_000;
-/// How often, and how long at a time, it waits for them.
-const GATHER_LOOKS: u32 = 30;
-const GATHER_LOOK: Duration = Duration::from_millis(100);
+/// How many keys the bulk lane likes to have before it claims, while a sync is reading, and how long it
+/// waits for them: a fuller import costs as much as a small one.
+const ENOUGH: u64 = 2_000;
+const PATIENCE: Duration = Duration::from_secs(3);
 /// From how many waiting keys on the live lane leaves its work to the bulk lane.
 const LIVE_BACKLOG: u64 = 200;
 /// The longest that a worker waits before it looks for work by itself.
@@ -188,20 +187,6 @@ impl Inner {
         if self.stop.is_cancelled() { Err(EngineError::Stopping) } else { Ok(()) }
     }
 
-    /// Waits a moment for more while a sync is reading: a fuller import costs as much as a small one.
-    async fn gather(&self) -> Result<(), EngineError> {
-        for _ in 0..GATHER_LOOKS {
-            let is_syncing = self.syncing.load(Ordering::Relaxed);
-            let waiting =
-                self.store.waiting(Priority::Bulk, self.clock.now()).await.unwrap_or(GATHER);
-            if !is_syncing || waiting >= GATHER {
-                break;
-            }
-            self.wait(GATHER_LOOK).await?;
-        }
-        Ok(())
-    }
-
     /// What may be claimed: nothing that asks rules while there are none.
     fn claimable(&self, priorities: &'static [Priority]) -> &'static [Priority] {
         if self.rules.current().is_some() { priorities } else { &[] }
@@ -264,25 +249,30 @@ async fn bulk(engine: Arc<Inner>) {
 
 async fn bulk_round(engine: &Inner) -> Result<bool, EngineError> {
     engine.wait_for_gate().await?;
-    engine.gather().await?;
     let claimed = async {
-        let waiting = engine.store.waiting(Priority::Live, engine.clock.now()).await?;
-        let priorities: &'static [Priority] = if waiting > LIVE_BACKLOG {
-            &[Priority::Live, Priority::Bulk]
-        } else {
-            &[Priority::Bulk]
-        };
-        engine.store.claim(engine.claimable(priorities), BULK_CLAIM, engine.clock.now()).await
+        let waiting = || engine.store.waiting(Priority::Bulk, engine.clock.now());
+        let is_syncing = || engine.reading.load().is_some();
+        engine.gather(PATIENCE, waiting, |waiting| *waiting >= ENOUGH, is_syncing).await?;
+        let now = engine.clock.now();
+        let priorities: &'static [Priority] =
+            if engine.store.waiting(Priority::Live, now).await? > LIVE_BACKLOG {
+                &[Priority::Live, Priority::Bulk]
+            } else {
+                &[Priority::Bulk]
+            };
+        Ok(engine.store.claim(engine.claimable(priorities), BULK_CLAIM, now).await?)
     };
     match claimed.await {
         Ok(claims) if claims.is_empty() => Ok(false),
         Ok(claims) => {
-            let _round = engine.events.expect_more();
+            engine.bulk_rounds.fetch_add(1, Ordering::Relaxed);
             pipeline::work(engine, claims, Lane::Bulk).await;
+            engine.bulk_rounds.fetch_sub(1, Ordering::Relaxed);
             Ok(true)
         }
+        Err(error @ EngineError::Stopping) => Err(error),
         Err(error) => {
-            engine.note(&error.into());
+            engine.note(&error);
             engine.wait(Duration::from_secs(1)).await?;
             Ok(false)
         }

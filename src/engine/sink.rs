@@ -1,7 +1,7 @@
 //! One of the things that are brought to Brevo beside contacts, each by a loop of its own: events,
 //! companies, objects. What stops one of them stops no other.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,11 @@ use crate::store::StoreError;
 const DISABLED_FOR: Duration = Duration::from_secs(600);
 /// The longest that a loop waits before it looks by itself.
 const LOOK: Duration = Duration::from_secs(30);
+/// How long what is due waits for more, where Brevo allows a hundred calls an hour: a call costs as much
+/// for one as for many.
+pub(super) const GATHER: Duration = Duration::from_secs(120);
+/// How often more is looked for.
+const GATHER_LOOK: Duration = Duration::from_millis(100);
 /// From when on nothing counts as having been sent lately.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -28,18 +33,6 @@ pub(crate) struct Sink {
     noun: &'static str,
     work: Notify,
     state: Mutex<State>,
-    /// Rounds of the bulk lane that may bring more.
-    rounds: AtomicUsize,
-}
-
-/// A round of the bulk lane, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct BulkRound<'a>(&'a AtomicUsize);
-
-impl Drop for BulkRound<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[derive(Debug, Default)]
@@ -57,19 +50,13 @@ struct State {
 impl Sink {
     /// A sink for what is called so, in the plural.
     pub(crate) fn new(noun: &'static str) -> Self {
-        let (work, state, rounds) = Default::default();
-        Self { noun, work, state, rounds }
+        let (work, state) = Default::default();
+        Self { noun, work, state }
     }
 
     /// Says that there may be something to send.
     pub(crate) fn wake(&self) {
         self.work.notify_one();
-    }
-
-    /// Says that many contacts are about to be settled together.
-    pub(crate) fn expect_more(&self) -> BulkRound<'_> {
-        self.rounds.fetch_add(1, Ordering::Relaxed);
-        BulkRound(&self.rounds)
     }
 
     /// Tries at once again: the configuration changed.
@@ -146,11 +133,6 @@ impl Sink {
         self.work.notified().await;
     }
 
-    /// True while many contacts are being settled.
-    pub(crate) fn expects_more(&self) -> bool {
-        self.rounds.load(Ordering::Relaxed) > 0
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,6 +170,37 @@ impl Inner {
             () = sink.woken() => Ok(()),
             () = tokio::time::sleep(until_due.unwrap_or(LOOK).min(LOOK)) => Ok(()),
             () = self.stop.cancelled() => Err(EngineError::Stopping),
+        }
+    }
+}
+
+impl Inner {
+    /// True while a sync reads, or many contacts are written.
+    pub(super) fn brings_more(&self) -> bool {
+        self.reading.load().is_some() || self.bulk_rounds.load(Ordering::Relaxed) > 0
+    }
+
+    /// Loads what is due, with what is about to come while `comes_more`: until it is `enough`, or for
+    /// as long as `patience` lasts.
+    pub(super) async fn gather<T, F>(
+        &self,
+        patience: Duration,
+        load: impl Fn() -> F,
+        enough: impl Fn(&T) -> bool,
+        comes_more: impl Fn() -> bool,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let began = Instant::now();
+        loop {
+            // Asked first: what came before the last of it is loaded.
+            let more = comes_more();
+            let due = load().await?;
+            if enough(&due) || !more || began.elapsed() >= patience {
+                return Ok(due);
+            }
+            self.wait(GATHER_LOOK).await?;
         }
     }
 }

@@ -7,6 +7,7 @@ use super::file;
 use super::read_back;
 use super::write::FEW;
 use crate::brevo::{BrevoClient, BrevoError, CompanyImport, ErrorKind};
+use crate::engine::sink::GATHER;
 use crate::engine::{EngineError, Inner};
 use crate::http::Lane;
 use crate::model::RecordId;
@@ -16,9 +17,6 @@ use crate::store::{DueLinks, LinkEnd};
 const LINKS: usize = 10_000;
 /// How many contacts one call links and unlinks.
 const PER_CALL: usize = 500;
-/// How often, and how long at a time, more are waited for while many contacts are being written.
-const GATHER_LOOKS: u32 = 20;
-const GATHER_LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Makes and undoes links that are due; true if there were any.
 pub(super) async fn deliver(engine: &Inner) -> Result<bool, EngineError> {
@@ -47,22 +45,14 @@ pub(super) async fn deliver(engine: &Inner) -> Result<bool, EngineError> {
     Ok(true)
 }
 
-/// What is due; a moment later, if more is about to be.
+/// What is due, and what is about to be.
 async fn gather(engine: &Inner) -> Result<Vec<DueLinks>, EngineError> {
-    let count = |due: &[DueLinks]| -> usize {
-        due.iter().map(|one| one.link.len() + one.unlink.len() + one.foreign.len()).sum()
+    let load = || engine.store.due_links(LINKS, engine.clock.now());
+    let enough = |due: &Vec<DueLinks>| {
+        let links = |one: &DueLinks| one.link.len() + one.unlink.len() + one.foreign.len();
+        due.is_empty() || due.iter().map(links).sum::<usize>() >= LINKS
     };
-    let mut due = engine.store.due_links(LINKS, engine.clock.now()).await?;
-    for _ in 0..GATHER_LOOKS {
-        let is_busy = engine.syncing.load(std::sync::atomic::Ordering::Relaxed)
-            || engine.events.expects_more();
-        if due.is_empty() || !is_busy || count(&due) >= LINKS {
-            break;
-        }
-        engine.wait(GATHER_LOOK).await?;
-        due = engine.store.due_links(LINKS, engine.clock.now()).await?;
-    }
-    Ok(due)
+    engine.gather(GATHER, load, enough, || engine.brings_more()).await
 }
 
 /// Links and unlinks by import, and answers what Brevo does not show afterwards. That an import links

@@ -13,7 +13,6 @@ mod read_back;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(crate) use account::CompanyAccount;
@@ -23,20 +22,19 @@ use tokio::time::Instant;
 
 use super::derive::Footing;
 use super::scripts::Claimed;
-use super::sink::Sink;
+use super::sink::{GATHER, Sink};
 use super::{EngineError, Inner};
 use crate::brevo::{BrevoError, ErrorKind};
 use crate::http::{Backoff, random_fraction};
 use crate::model::Timestamp;
-use crate::store::{Claim, CompanySubject, CompanyWrite, Ending, Outcome, Priority, Settlement};
+use crate::store::{
+    Claim, CompanySubject, CompanyWrite, Ending, Outcome, Priority, Resource, Settlement,
+};
 
 /// The attribute of Brevo's companies that holds Intercom's id.
 pub(super) const MARKER: &str = "intercom_company_id";
 /// How many companies a round takes.
 const CLAIM: usize = 5_000;
-/// How often, and how long at a time, it waits for more while a sync is reading.
-const GATHER_LOOKS: u32 = 40;
-const GATHER_LOOK: Duration = Duration::from_millis(250);
 /// How long something may fail before it is given up, in seconds.
 const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
 
@@ -96,12 +94,14 @@ async fn round(
 /// Derives companies that are due, and writes what is missing; true if there were any.
 async fn derive_due(engine: &Inner, takes_none: bool) -> Result<bool, EngineError> {
     let Some(rules) = engine.rules.current() else { return Ok(false) };
-    engine.gather_companies().await?;
-    let now = engine.clock.now();
+    let waiting = || engine.store.waiting(Priority::Companies, engine.clock.now());
+    let enough = |waiting: &u64| *waiting == 0 || *waiting >= CLAIM as u64;
+    let reads_companies = || engine.reading.load().as_deref() == Some(&Resource::Companies);
     // Whoever only wants to know writes nothing.
-    if engine.store.waiting(Priority::Companies, now).await? == 0 {
+    if engine.gather(GATHER, waiting, enough, reads_companies).await? == 0 {
         return Ok(false);
     }
+    let now = engine.clock.now();
     let claims = engine.store.claim(&[Priority::Companies], CLAIM, now).await?;
     if claims.is_empty() {
         return Ok(false);
@@ -292,23 +292,6 @@ impl Inner {
                 () = self.companies.woken() => {}
             }
         }
-    }
-
-    /// Waits a moment for more while a sync is reading: an import costs as much for one as for many.
-    async fn gather_companies(&self) -> Result<(), EngineError> {
-        let mut before = 0;
-        for _ in 0..GATHER_LOOKS {
-            if !self.syncing.load(Ordering::Relaxed) {
-                break;
-            }
-            let waiting = self.store.waiting(Priority::Companies, self.clock.now()).await?;
-            if waiting == 0 || (waiting == before && before > 0) {
-                break;
-            }
-            before = waiting;
-            self.wait(GATHER_LOOK).await?;
-        }
-        Ok(())
     }
 
     /// Remembers why something cannot be brought to Brevo: of the key for everything, else for this

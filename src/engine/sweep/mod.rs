@@ -15,7 +15,7 @@ mod schedule;
 mod view;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use bound::LAG_SECONDS;
 pub(super) use schedule::{Watch, sweeps};
@@ -143,12 +143,11 @@ impl Inner {
         tracing::info!(sync.id, kind = ?sync.kind, "a sync begins");
 
         let mut sweep = Sweep { engine: self, intercom, sync };
-        self.syncing.store(true, Ordering::Relaxed);
         let mut result = sweep.run().await;
         if result.is_ok() && sweep.sync.backfills {
             result = self.backfill().await;
         }
-        self.syncing.store(false, Ordering::Relaxed);
+        self.reading.store(None);
         self.bulk_work.notify_one();
         self.companies.wake();
         self.end_sync(sweep.sync, result).await
@@ -243,6 +242,7 @@ impl Sweep<'_> {
             if !is_open {
                 continue;
             }
+            self.engine.reading.store(Some(Arc::new(resource)));
             self.begin(resource).await?;
             let read = match resource {
                 Resource::Companies => self.companies().await,
