@@ -173,6 +173,20 @@ pub const EVENTS: Metric =
     counter("tajo_events_total", "Events that rules tracked by what became of them");
 /// Events that wait to be sent.
 pub const EVENTS_DUE: Metric = gauge("tajo_events_due", "Events that wait to be sent");
+/// Companies in Brevo; label `state`.
+pub const COMPANIES: Metric =
+    gauge("tajo_companies", "Companies in Brevo by how they stand: synced, due, withheld, dead");
+/// Links between contacts and companies; label `state`.
+pub const COMPANY_LINKS: Metric = gauge(
+    "tajo_company_links",
+    "Links between contacts and companies by how they stand: linked, due, dead",
+);
+/// Custom objects that are not in Brevo as they should be; label `state`.
+pub const OBJECTS: Metric =
+    gauge("tajo_objects", "Custom objects that wait to be sent or are dead letters: due, dead");
+/// How often a custom object was sent.
+pub const OBJECTS_SENT: Metric =
+    counter("tajo_objects_sent_total", "Custom objects that Brevo took");
 /// Parts of decisions that this version does not write; label `part`.
 pub const UNSERVED_PARTS: Metric =
     counter("tajo_unserved_parts_total", "Parts of decisions that this version does not write");
@@ -187,7 +201,7 @@ pub const IMPORT_ROWS_REFUSED: Metric =
     counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 25] = [
+pub const METRICS: [Metric; 29] = [
     RECORDS,
     DUPLICATES,
     NOTIFICATIONS_FOREIGN,
@@ -210,6 +224,10 @@ pub const METRICS: [Metric; 25] = [
     IDENTIFIERS_LEFT_OUT,
     EVENTS,
     EVENTS_DUE,
+    COMPANIES,
+    COMPANY_LINKS,
+    OBJECTS,
+    OBJECTS_SENT,
     UNSERVED_PARTS,
     WRITER_PAUSED,
     IMPORT_ROWS_REFUSED,

@@ -220,9 +220,7 @@ impl Runner {
         loop {
             let status = self.status().await?;
             show(&status);
-            // Nothing waits for events that Brevo does not take at all.
-            let sends = status.events.due > 0 && status.events.disabled.is_none();
-            if status.work == 0 && status.records.pending == 0 && !sends {
+            if status.work == 0 && status.records.pending == 0 && status.left_to_send() == 0 {
                 return Ok(status);
             }
             if stalled.is_too_long(&status) {
@@ -291,7 +289,7 @@ impl Stalled {
             records.accepted,
             status.rederived,
             status.dead_letters,
-            status.events.due,
+            status.left_to_send(),
         ];
         match &self.since {
             Some((since, before)) if *before == figures && !status.degraded.is_empty() => {

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::failure::Failure;
-use crate::engine::{EventsView, RateLimits, RulesView, Status, VerificationView, sweeps_view};
+use crate::config::Intercom;
+use crate::engine::{
+    RateLimits, RulesView, SinkView, Status, VerificationView, connections_in, sweeps_view,
+};
 use crate::model::{Clock, SystemClock};
 use crate::store::{Resource, Store, Sync, SyncKind, SyncState};
 
@@ -24,11 +27,16 @@ pub(super) struct StatusView {
     pub(super) sweeps: BTreeMap<String, SweepFigures>,
     pub(super) records: RecordsView,
     pub(super) duplicates: u64,
+    pub(super) foreign: u64,
     pub(super) rederived: u64,
     pub(super) work: u64,
     pub(super) managed: u64,
     pub(super) dead_letters: u64,
-    pub(super) events: EventsFigures,
+    pub(super) connections: Vec<ConnectionFigures>,
+    pub(super) events: SinkFigures,
+    pub(super) companies: SinkFigures,
+    pub(super) links: SinkFigures,
+    pub(super) objects: SinkFigures,
     pub(super) rules: RuleSetView,
     pub(super) rate_limits: LimitsView,
     pub(super) degraded: Vec<String>,
@@ -65,15 +73,37 @@ pub(super) struct RecordsView {
     pub(super) pending: u64,
 }
 
-/// Events that rules tracked, by what became of them.
+/// What is brought to Brevo beside contacts, by what became of it. Each kind has some of these.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct EventsFigures {
+pub(super) struct SinkFigures {
+    pub(super) synced: u64,
+    pub(super) linked: u64,
     pub(super) sent: u64,
     pub(super) due: u64,
+    pub(super) withheld: u64,
     pub(super) known: u64,
     pub(super) dead: u64,
     pub(super) disabled: Option<String>,
+}
+
+impl SinkFigures {
+    /// How many will be sent without anybody's doing.
+    fn left(&self) -> u64 {
+        if self.disabled.is_some() { 0 } else { self.due }
+    }
+}
+
+/// A workspace whose token is known.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ConnectionFigures {
+    pub(super) app_id: Option<String>,
+    pub(super) workspace: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) origin: String,
+    pub(super) connected_at: Option<String>,
+    pub(super) in_force: bool,
 }
 
 /// The live rules.
@@ -104,6 +134,13 @@ pub(super) struct LimitView {
 }
 
 impl StatusView {
+    /// How much is on its way to Brevo beside contacts. Nothing waits for what Brevo does not take at
+    /// all.
+    pub(super) fn left_to_send(&self) -> u64 {
+        // Companies are work, which is counted as such.
+        [&self.events, &self.links, &self.objects].map(SinkFigures::left).iter().sum()
+    }
+
     /// Reads the figures from their JSON.
     pub(super) fn of(value: Value) -> Result<Self, Failure> {
         Ok(serde_json::from_value(value)?)
@@ -116,7 +153,7 @@ pub(super) async fn of_service(api: &Api) -> Result<Value, Failure> {
 }
 
 /// The figures of a store on which no service runs, in the same shape.
-pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
+pub(super) async fn of_store(store: &dyn Store, config: &Intercom) -> Result<Value, Failure> {
     let now = SystemClock.now();
     let counts = store.counts(now).await?;
     let syncs = store.syncs(50).await?;
@@ -137,7 +174,7 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
         managed: counts.managed,
         held_changes: counts.held_changes,
         dead_letters: counts.dead_letters,
-        connections: Vec::new(),
+        connections: connections_in(store, config).await?,
         rules: RulesView {
             version: rules.as_ref().map(|rules| rules.version.clone()),
             loaded_at: rules.as_ref().map(|rules| rules.at.to_string()),
@@ -145,7 +182,10 @@ pub(super) async fn of_store(store: &dyn Store) -> Result<Value, Failure> {
             pinned: store.rules_pin().await?.map(|pin| pin.version),
         },
         rate_limits: RateLimits { intercom: None, brevo: Vec::new() },
-        events: EventsView { counts: counts.events, disabled: None },
+        events: SinkView { counts: counts.events, disabled: None },
+        companies: SinkView { counts: counts.sinks.companies, disabled: None },
+        links: SinkView { counts: counts.sinks.links, disabled: None },
+        objects: SinkView { counts: counts.sinks.objects, disabled: None },
         values: VerificationView {
             counts: counts.values,
             attributes: store.parked().await?.into_iter().map(Into::into).collect(),

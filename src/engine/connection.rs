@@ -237,6 +237,21 @@ pub async fn access_in(store: &dyn Store, config: &Intercom) -> Result<Option<Ac
     Ok(Known::load(store, config).await?.access(config))
 }
 
+/// The workspaces whose tokens are known, as they are shown where no engine runs. A look needs no
+/// token, so that one that does not open hides the workspaces and is no failure.
+///
+/// # Errors
+/// A store that cannot be read.
+pub async fn connections_in(
+    store: &dyn Store,
+    config: &Intercom,
+) -> Result<Vec<ConnectionView>, StoreError> {
+    match Known::load(store, config).await {
+        Err(StoreError::Sealed { .. }) => Ok(Known::default().views(config)),
+        known => Ok(known?.views(config)),
+    }
+}
+
 /// The app of a configuration.
 ///
 /// # Errors

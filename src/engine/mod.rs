@@ -52,7 +52,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use connection::{
     Access, ConnectError, Connected, ConnectionView, NewToken, Origin, access_in, connect_by_code,
-    oauth_app,
+    connections_in, oauth_app,
 };
 pub use error::EngineError;
 pub use guard::{HeldChangeView, HoldView};
@@ -68,7 +68,7 @@ pub use runtime::Schedule;
 use serde_json::Value;
 pub(crate) use services::Services;
 pub use services::rule_environment;
-pub use status::{EventsView, RateLimits, RulesView, Status};
+pub use status::{RateLimits, RulesView, SinkView, Status};
 pub use sweep::{ResourceView, SweepView, SyncRequest, sweeps_view};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

@@ -99,8 +99,8 @@ impl Engine {
                 self.inner.store.syncs(50).await?.iter().any(|sync| !sync.state.is_over());
             // Nothing waits for events that Brevo does not take at all.
             let sends = counts.events.due > 0 && self.inner.events.disabled().is_none();
-            let links = counts.sinks.links_due > 0 && self.inner.companies.disabled().is_none();
-            let objects = counts.sinks.objects_due > 0 && self.inner.objects.disabled().is_none();
+            let links = counts.sinks.links.due > 0 && self.inner.companies.disabled().is_none();
+            let objects = counts.sinks.objects.due > 0 && self.inner.objects.disabled().is_none();
             let brings = sends || links || objects;
             // A record that waits for its next try is not done.
             if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !brings {

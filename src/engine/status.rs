@@ -11,7 +11,9 @@ use super::verification::VerificationView;
 use super::{EngineError, Inner};
 use crate::http::LimitStatus;
 use crate::rules::RuleError;
-use crate::store::{EventCounts, RecordCounts, Resource, SyncState};
+use crate::store::{
+    CompanyCounts, EventCounts, LinkCounts, ObjectCounts, RecordCounts, Resource, SyncState,
+};
 
 /// Figures of an engine.
 #[derive(Debug, Clone, Serialize)]
@@ -54,21 +56,27 @@ pub struct Status {
     /// How far the rate limits are used.
     pub rate_limits: RateLimits,
     /// Events that rules tracked.
-    pub events: EventsView,
+    pub events: SinkView<EventCounts>,
+    /// Companies in Brevo.
+    pub companies: SinkView<CompanyCounts>,
+    /// Links between contacts and companies.
+    pub links: SinkView<LinkCounts>,
+    /// Custom objects that rules asked for.
+    pub objects: SinkView<ObjectCounts>,
     /// Values that were written, and whether Brevo took them.
     pub values: VerificationView,
     /// What does not work as it should; empty if all is well.
     pub degraded: Vec<String>,
 }
 
-/// Events that rules tracked, as `status` shows them.
+/// What is brought to Brevo beside contacts, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EventsView {
+pub struct SinkView<T> {
     /// How many there are, by what became of them.
     #[serde(flatten)]
-    pub counts: EventCounts,
-    /// Why Brevo takes no events at all; null if it does.
+    pub counts: T,
+    /// Why Brevo takes none of them at all; null if it does.
     pub disabled: Option<String>,
 }
 
@@ -133,7 +141,13 @@ impl Inner {
                     .map(crate::intercom::IntercomClient::limit_status),
                 brevo: services.brevo.limit_status(),
             },
-            events: EventsView { counts: counts.events, disabled: self.events.disabled() },
+            events: SinkView { counts: counts.events, disabled: self.events.disabled() },
+            companies: SinkView {
+                counts: counts.sinks.companies,
+                disabled: self.companies.disabled(),
+            },
+            links: SinkView { counts: counts.sinks.links, disabled: self.companies.disabled() },
+            objects: SinkView { counts: counts.sinks.objects, disabled: self.objects.disabled() },
             values: VerificationView { counts: counts.values, attributes: self.parked() },
             degraded: self.degraded(),
         })

@@ -73,6 +73,31 @@ fn record(status: &Status) {
         labelled(telemetry::EVENTS, "result", result).absolute(count);
     }
     set(telemetry::EVENTS_DUE, events.due);
+    let companies = status.companies.counts;
+    let links = status.links.counts;
+    let objects = status.objects.counts;
+    for (metric, states) in [
+        (
+            telemetry::COMPANIES,
+            [
+                ("synced", companies.synced),
+                ("due", companies.due),
+                ("withheld", companies.withheld),
+                ("dead", companies.dead),
+            ]
+            .as_slice(),
+        ),
+        (
+            telemetry::COMPANY_LINKS,
+            &[("linked", links.linked), ("due", links.due), ("dead", links.dead)],
+        ),
+        (telemetry::OBJECTS, &[("due", objects.due), ("dead", objects.dead)]),
+    ] {
+        for (state, count) in states {
+            gauge!(metric.name, "state" => *state).set(*count as f64);
+        }
+    }
+    total(telemetry::OBJECTS_SENT).absolute(objects.sent);
     set(telemetry::VALUES_PARKED, status.values.counts.parked);
     set(telemetry::WORK, status.work);
     set(telemetry::DEAD_LETTERS, status.dead_letters);

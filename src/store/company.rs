@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::{Cause, CompanyCounts, LinkCounts, ObjectCounts};
 use crate::model::{CompanyState, CompanyValues, Record, RecordId, Timestamp};
 
 /// A company and what its derivation needs.
@@ -77,7 +78,7 @@ impl DueLinks {
 }
 
 /// How an attempt on one link ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEnd {
     /// The contact with this number is linked.
     Linked(i64),
@@ -85,24 +86,21 @@ pub enum LinkEnd {
     Unlinked,
     /// Somebody else linked it.
     Foreign,
-    /// Brevo does not take it; it is not tried again before something about it changes.
-    Refused,
+    /// Brevo does not take it: it is a dead letter, and is not tried again before something about it
+    /// changes.
+    Refused(Cause),
 }
 
 /// Figures of what is brought to Brevo beside contacts and events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SinkCounts {
-    /// Companies that are in Brevo.
-    pub companies: u64,
-    /// Companies that wait until Brevo takes companies.
-    pub companies_withheld: u64,
-    /// Links that are to be made or undone now.
-    pub links_due: u64,
-    /// How often a custom object was sent.
-    pub objects: u64,
-    /// Custom objects that wait to be sent.
-    pub objects_due: u64,
+    /// Companies.
+    pub companies: CompanyCounts,
+    /// Links between contacts and companies.
+    pub links: LinkCounts,
+    /// Custom objects.
+    pub objects: ObjectCounts,
     /// Addresses that were asked to confirm.
     pub double_opt_ins: u64,
     /// Addresses that wait to be asked.

@@ -18,6 +18,7 @@ mod object;
 mod overlay;
 mod record_subject;
 mod rule_set;
+mod sinks;
 mod sqlite;
 mod status;
 mod subject;
@@ -48,6 +49,7 @@ pub use object::{DueObject, ObjectEnd};
 pub use overlay::Overlay;
 pub use record_subject::RecordSubject;
 pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
+pub use sinks::{CompanyCounts, LinkCounts, ObjectCounts};
 pub use sqlite::{AddressKey, SqliteStore};
 pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Conversations, Subject, SubjectQuery, Sublists};
@@ -411,6 +413,7 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         &self,
         company: RecordId,
         ends: Vec<(RecordId, LinkEnd)>,
+        now: Timestamp,
     ) -> Result<(), StoreError>;
 
     /// Lists dead letters, newest first.

@@ -101,7 +101,8 @@ async fn a_change_of_one_company_is_one_call() {
     app.sync().await;
     assert_eq!(company(&app, "Acme")["attributes"]["industry"], "toys");
     assert_eq!(hourly(&app) - before, 1);
-    assert_eq!(app.status().await.records.dead, 0);
+    let status = app.status().await;
+    assert_eq!((status.records.dead, status.companies.counts.synced), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +151,9 @@ async fn a_plan_without_companies_stops_nothing_else() {
     assert!(brevo.contact("ann@example.com").is_some());
     let status = app.status().await;
     assert_eq!((status.records.dead, status.records.pending), (0, 0));
+    let companies = &status.companies;
+    assert_eq!((companies.counts.synced, companies.counts.withheld), (0, 1));
+    assert!(companies.disabled.is_some() && status.links.disabled.is_some());
     let said = status.degraded.iter().filter(|reason| reason.contains("takes no companies"));
     assert_eq!(said.count(), 1, "{:?}", status.degraded);
     // Once it has them, what was left out follows.
@@ -172,7 +176,7 @@ async fn a_company_that_brevo_refuses_is_a_dead_letter_with_its_line_and_stops_n
     put(&app, acme("tools"));
     app.sync().await;
     let dead = app.engine().dead_letters(10).await.unwrap();
-    assert_eq!(dead.len(), 1);
+    assert_eq!((dead.len(), app.status().await.companies.counts.dead), (1, 1));
     assert_eq!(dead[0].origin.as_deref(), Some("scripts/mapping.rhai:13:10"));
     put(&app, json!({"company_id": "beta", "name": "Beta"}));
     app.sync().await;
@@ -180,6 +184,33 @@ async fn a_company_that_brevo_refuses_is_a_dead_letter_with_its_line_and_stops_n
     app.engine().retry_dead_letters(tajo::store::DeadLetterQuery::All).await.unwrap();
     app.drained().await;
     company(&app, "Acme");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_brevo_refuses_is_a_dead_letter_with_its_line_and_can_be_tried_again() {
+    let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    let (intercom, brevo) = (&app.sandbox.intercom, &app.sandbox.brevo);
+    let id = put(&app, acme("tools"));
+    let ann = intercom.create_contact(json!({"email": "ann@example.com", "role": "user"})).unwrap();
+    intercom.attach_company(&ann.id, &id).unwrap();
+    let refusal = json!({"code": "invalid_parameter", "message": "contact is not valid"});
+    brevo.fail_next("PATCH /v3/companies/link-unlink/*", 400, refusal, 1);
+    app.sync().await;
+    let dead = app.engine().dead_letters(10).await.unwrap();
+    assert_eq!(dead.len(), 1, "{dead:#?}");
+    let record = format!("link:{}/{id}", ann.id);
+    assert_eq!((dead[0].kind.as_str(), dead[0].record.as_deref()), ("link", Some(&*record)));
+    assert_eq!(dead[0].origin.as_deref(), Some("scripts/mapping.rhai:6:51"));
+    let links = async || {
+        let links = app.status().await.links.counts;
+        (links.linked, links.due, links.dead)
+    };
+    assert_eq!(links().await, (0, 0, 1));
+    app.engine().retry_dead_letters(tajo::store::DeadLetterQuery::All).await.unwrap();
+    app.drained().await;
+    let number = brevo.contact("ann@example.com").unwrap()["id"].clone();
+    assert_eq!(company(&app, "Acme")["linkedContactsIds"], json!([number]));
+    assert_eq!((links().await, app.status().await.dead_letters), ((1, 0, 0), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,6 +94,8 @@ async fn a_plan_without_objects_stops_nothing_else_and_kills_nothing() {
     }
     let status = app.status().await;
     assert_eq!((status.dead_letters, status.records.pending), (0, 0));
+    assert_eq!((status.objects.counts.sent, status.objects.counts.due), (0, 2));
+    assert!(status.objects.disabled.is_some());
     let said = status.degraded.iter().filter(|reason| reason.contains("takes no custom objects"));
     assert_eq!(said.count(), 1, "{:?}", status.degraded);
     assert_eq!(calls(&app), 1, "it is not asked again for each object");
@@ -111,7 +113,7 @@ async fn a_type_that_the_account_lacks_is_a_dead_letter_with_its_line() {
     app.create(json!({"email": "ann@example.com", "name": "Ann", "role": "user"})).await;
     app.drained().await;
     let dead = app.engine().dead_letters(10).await.unwrap();
-    assert_eq!(dead.len(), 1);
+    assert_eq!((dead.len(), app.status().await.objects.counts.dead), (1, 1));
     assert_eq!(dead[0].origin.as_deref(), Some("scripts/mapping.rhai:5:11"));
     assert!(dead[0].message.contains("make it in Brevo, then retry"), "{}", dead[0].message);
     assert!(app.sandbox.brevo.contact("ann@example.com").is_some());
@@ -119,7 +121,8 @@ async fn a_type_that_the_account_lacks_is_a_dead_letter_with_its_line() {
     app.engine().retry_dead_letters(DeadLetterQuery::All).await.unwrap();
     app.drained().await;
     assert_eq!(app.sandbox.brevo.objects("profile").len(), 1);
-    assert_eq!(app.status().await.dead_letters, 0);
+    let status = app.status().await;
+    assert_eq!((status.dead_letters, status.objects.counts.sent), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use crate::cli::deployment::{Deployment, Running};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::status_view::{
-    self, EventsFigures, LimitView, RecordsView, StatusView, SweepFigures,
+    self, ConnectionFigures, LimitView, RecordsView, SinkFigures, StatusView, SweepFigures,
 };
 use crate::store::{SyncKind, SyncState};
 
@@ -32,6 +32,7 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> {
     let Source::Intercom = args.connector;
     let deployment = Deployment::load_without_secrets(config)?;
+    let intercom = &deployment.config.intercom;
     let (engine, value) = match deployment.running()? {
         Running::Service { pid, api } => {
             let engine = format!("runs (pid {pid}, {})", api.base());
@@ -39,13 +40,13 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
         }
         Running::Command { pid } => {
             let store = deployment.open_to_read()?;
-            (format!("a command runs (pid {pid})"), status_view::of_store(&store).await?)
+            (format!("a command runs (pid {pid})"), status_view::of_store(&store, intercom).await?)
         }
         Running::Nobody => {
             let store = deployment.open_to_read()?;
             (
                 "does not run; start it with `tajo serve`".to_owned(),
-                status_view::of_store(&store).await?,
+                status_view::of_store(&store, intercom).await?,
             )
         }
     };
@@ -66,6 +67,9 @@ fn render(engine: &str, status: &StatusView) -> String {
     };
     row("engine", engine);
     row("connected", if status.connected { "yes" } else { "no" });
+    for one in &status.connections {
+        row("workspace", &connection(one));
+    }
     row("last sync", status.last_sync.as_deref().unwrap_or("never"));
     row("contacts", &status.contacts_synced.to_string());
     row("conversations", &status.conversations_synced.to_string());
@@ -77,12 +81,20 @@ fn render(engine: &str, status: &StatusView) -> String {
     row("managed", &format!("{} in Brevo", output::count(status.managed, "contact")));
     row("records", &records(&status.records));
     row("duplicates", &status.duplicates.to_string());
+    row("foreign", &output::count(status.foreign, "notification"));
     row("rederived", &status.rederived.to_string());
     row("waiting", &status.work.to_string());
     let see = if status.dead_letters > 0 { " (see `tajo dead-letters list`)" } else { "" };
     row("dead letters", &format!("{}{see}", status.dead_letters));
-    if let Some(events) = events(&status.events) {
+    if let Some(events) = sink(&status.events) {
         row("events", &events);
+    }
+    for (name, figures) in
+        [("companies", &status.companies), ("links", &status.links), ("objects", &status.objects)]
+    {
+        if let Some(figures) = sink(figures) {
+            row("in Brevo", &format!("{name}: {figures}"));
+        }
     }
     let mut rules = match (&status.rules.version, &status.rules.loaded_at) {
         (Some(version), Some(at)) => format!("{version} since {at}"),
@@ -166,10 +178,39 @@ fn sweep(figures: &SweepFigures) -> String {
     parts.join(", ")
 }
 
-/// What rules tracked; none: they track nothing.
-fn events(events: &EventsFigures) -> Option<String> {
-    let EventsFigures { sent, due, known, dead, .. } = *events;
-    let parts = [(sent, "sent"), (due, "due"), (known, "known"), (dead, "dead")];
+/// Such as `abc123 (Acme, EU), connected by OAuth at 2026-01-10T04:39:55Z, in force`.
+fn connection(connection: &ConnectionFigures) -> String {
+    let ConnectionFigures { app_id, workspace, region, origin, connected_at, in_force } =
+        connection;
+    let mut text = app_id.clone().unwrap_or_else(|| "not known yet".to_owned());
+    let about: Vec<&str> = [workspace, region].into_iter().flatten().map(String::as_str).collect();
+    if !about.is_empty() {
+        text.push_str(&format!(" ({})", about.join(", ")));
+    }
+    text.push_str(match origin.as_str() {
+        "oauth" => ", connected by OAuth",
+        "token" => ", connected by a token",
+        _ => ", by the configuration's token",
+    });
+    if let Some(at) = connected_at {
+        text.push_str(&format!(" at {at}"));
+    }
+    text.push_str(if *in_force { ", in force" } else { ", not in force" });
+    text
+}
+
+/// What is brought to Brevo beside contacts; none: rules ask for none of it.
+fn sink(figures: &SinkFigures) -> Option<String> {
+    let SinkFigures { synced, linked, sent, due, withheld, known, dead, .. } = *figures;
+    let parts = [
+        (synced, "synced"),
+        (linked, "linked"),
+        (sent, "sent"),
+        (due, "due"),
+        (withheld, "withheld"),
+        (known, "known"),
+        (dead, "dead"),
+    ];
     let parts: Vec<String> = parts
         .iter()
         .filter(|(number, _)| *number > 0)
@@ -206,7 +247,15 @@ mod tests {
             },
             "records": { "accepted": 580, "applied": 500, "unchanged": 71, "ignored": 6, "skipped": 1,
                 "held": 0, "dead": 2, "pending": 0 },
-            "duplicates": 3, "rederived": 4, "work": 0, "managed": 498, "deadLetters": 2,
+            "connections": [
+                { "appId": "abc123", "workspace": "Acme", "region": "US", "apiVersion": "2.11",
+                    "origin": "oauth", "connectedAt": "2026-01-10T04:00:00Z", "inForce": true }
+            ],
+            "events": { "sent": 5, "due": 0, "known": 200, "dead": 0, "disabled": null },
+            "companies": { "synced": 68, "due": 1, "withheld": 0, "dead": 2, "disabled": null },
+            "links": { "linked": 400, "due": 7, "dead": 1, "disabled": null },
+            "objects": { "sent": 12, "due": 3, "dead": 0, "disabled": "the plan has none" },
+            "duplicates": 3, "foreign": 1, "rederived": 4, "work": 0, "managed": 498, "deadLetters": 2,
             "rules": { "version": "0a1b2c", "loadedAt": "2026-01-10T04:00:00Z", "error": null },
             "rateLimits": {
                 "intercom": { "name": "intercom", "limit": 50, "perSeconds": 10.0, "inUse": 3 },
@@ -217,6 +266,7 @@ mod tests {
         let expected = "\
 engine        runs (pid 7, http://127.0.0.1:8080)
 connected     yes
+workspace     abc123 (Acme, US), connected by OAuth at 2026-01-10T04:00:00Z, in force
 last sync     2026-01-10T04:39:55Z
 contacts      500
 conversations 300
@@ -227,9 +277,14 @@ sweep         tags: incremental, done, began 2026-01-10T04:39:39Z, 1 page, 15 re
 managed       498 contacts in Brevo
 records       580 accepted = 500 applied + 71 unchanged + 6 ignored + 1 skipped + 2 dead
 duplicates    3
+foreign       1 notification
 rederived     4
 waiting       0
 dead letters  2 (see `tajo dead-letters list`)
+events        5 sent, 200 known
+in Brevo      companies: 68 synced, 1 due, 2 dead
+in Brevo      links: 400 linked, 7 due, 1 dead
+in Brevo      objects: 12 sent, 3 due
 rules         0a1b2c since 2026-01-10T04:00:00Z
 rate limit    intercom: 3 of 50 in 10 s
 degraded      brevo cannot be written to: no answer
@@ -238,10 +293,40 @@ degraded      brevo cannot be written to: no answer
     }
 
     #[test]
-    fn events_are_shown_where_rules_track_any() {
-        let figures = EventsFigures { sent: 5, known: 200, ..EventsFigures::default() };
-        assert_eq!(events(&figures).as_deref(), Some("5 sent, 200 known"));
-        assert_eq!(events(&EventsFigures::default()), None);
+    fn what_is_brought_beside_contacts_is_shown_where_rules_ask_for_any() {
+        let figures = SinkFigures { sent: 5, known: 200, ..SinkFigures::default() };
+        assert_eq!(sink(&figures).as_deref(), Some("5 sent, 200 known"));
+        assert_eq!(sink(&SinkFigures::default()), None);
+    }
+
+    #[test]
+    fn a_workspace_is_shown_with_what_is_known_of_it() {
+        fn case(value: serde_json::Value, expected: &str) {
+            assert_eq!(connection(&serde_json::from_value(value).unwrap()), expected);
+        }
+        case(
+            json!({ "appId": "abc123", "workspace": "Acme", "region": "EU", "apiVersion": null,
+                "origin": "oauth", "connectedAt": "2026-01-10T04:39:55Z", "inForce": true }),
+            "abc123 (Acme, EU), connected by OAuth at 2026-01-10T04:39:55Z, in force",
+        );
+        case(
+            json!({ "appId": "def456", "origin": "token", "connectedAt": "2026-01-09T04:39:55Z",
+                "inForce": false }),
+            "def456, connected by a token at 2026-01-09T04:39:55Z, not in force",
+        );
+        case(
+            json!({ "appId": null, "origin": "configuration", "inForce": true }),
+            "not known yet, by the configuration's token, in force",
+        );
+    }
+
+    #[test]
+    fn what_waits_for_brevo_is_left_unless_brevo_takes_none_of_it() {
+        let status = StatusView::of(json!({
+            "companies": { "due": 9 }, "events": { "due": 4, "disabled": "the plan has none" },
+            "links": { "due": 2 }, "objects": { "due": 3 },
+        }));
+        assert_eq!(status.unwrap().left_to_send(), 5);
     }
 
     #[test]

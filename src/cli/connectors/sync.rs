@@ -204,7 +204,7 @@ async fn follow(
         let sync = read(runner, &id, &mut progress).await?;
         let mut most = 0;
         let after = runner.drained(|status| {
-            let left = status.work.max(status.records.pending).max(status.events.due);
+            let left = status.work.max(status.records.pending).max(status.left_to_send());
             most = most.max(left);
             progress.show("deriving and writing", most - left, Some(most));
         });

@@ -11,7 +11,7 @@ use crate::engine::sink::GATHER;
 use crate::engine::{EngineError, Inner};
 use crate::http::Lane;
 use crate::model::RecordId;
-use crate::store::{DueLinks, LinkEnd};
+use crate::store::{Cause, DueLinks, LinkEnd};
 
 /// How many links a round takes.
 const LINKS: usize = 10_000;
@@ -27,10 +27,11 @@ pub(super) async fn deliver(engine: &Inner) -> Result<bool, EngineError> {
     let brevo = engine.services.load_full().brevo.clone();
     read_back::recover(engine, Lane::Bulk).await?;
     let mut calls = Vec::new();
+    let started = engine.clock.now();
     for one in due {
         if !one.foreign.is_empty() {
             let ends = one.foreign.iter().map(|contact| (contact.clone(), LinkEnd::Foreign));
-            engine.store.end_links(one.company.clone(), ends.collect()).await?;
+            engine.store.end_links(one.company.clone(), ends.collect(), started).await?;
         }
         if !one.link.is_empty() || !one.unlink.is_empty() {
             calls.push(one);
@@ -85,7 +86,7 @@ async fn import(engine: &Inner, due: Vec<DueLinks>) -> Result<Vec<DueLinks>, Eng
                 linked.map(|(contact, id)| (contact, LinkEnd::Linked(id))).collect();
             let unlinked = one.unlink.extract_if(.., |(_, id)| !contacts.contains(id));
             ends.extend(unlinked.map(|(contact, _)| (contact, LinkEnd::Unlinked)));
-            engine.store.end_links(one.company.clone(), ends).await?;
+            engine.store.end_links(one.company.clone(), ends, started).await?;
         }
         if !one.link.is_empty() || !one.unlink.is_empty() {
             rest.push(one);
@@ -130,14 +131,26 @@ async fn call(engine: &Inner, brevo: &BrevoClient, due: DueLinks) -> Result<(), 
                 }
                 Err(contact) => {
                     tracing::warn!(contact.id = %contact, company.id = %company, "brevo refuses a link: {error}");
-                    vec![(contact, LinkEnd::Refused)]
+                    let cause = refused(&contact, &company, &error);
+                    vec![(contact, LinkEnd::Refused(cause))]
                 }
             },
             Err(error) => return Err(error.into()),
         };
-        engine.store.end_links(company.clone(), ends).await?;
+        engine.store.end_links(company.clone(), ends, engine.clock.now()).await?;
     }
     Ok(())
+}
+
+fn refused(contact: &RecordId, company: &RecordId, error: &BrevoError) -> Cause {
+    Cause {
+        kind: "link",
+        message: format!(
+            "brevo refuses to link or unlink contact {contact} and company {company}: {error}"
+        ),
+        response: Some(error.to_string()),
+        ..Cause::default()
+    }
 }
 
 /// Two smaller calls; or the one contact that is left.

@@ -3,10 +3,11 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, holds};
+use super::{Ids, companies, dead_letters, holds, objects};
 use crate::model::Timestamp;
 use crate::store::{
-    EventCounts, RecordCounts, SinkCounts, StoreCounts, StoreError, Sync, VerificationCounts,
+    EventCounts, ObjectCounts, RecordCounts, SinkCounts, StoreCounts, StoreError, Sync,
+    VerificationCounts,
 };
 
 pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
@@ -140,17 +141,15 @@ pub(super) fn counts(
         managed: holds::managed(conn, ids)?,
         dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
         sinks: SinkCounts {
-            companies: sum(
-                "SELECT count(*) FROM companies WHERE workspace = ?1 AND brevo IS NOT NULL",
-            )?,
-            companies_withheld: sum(
-                "SELECT count(*) FROM companies INDEXED BY companies_withheld WHERE workspace = ?1 AND withheld = 1",
-            )?,
-            links_due: super::companies::count_due_links(conn, ids, now)?,
-            objects: counter("objects_sent")?,
-            objects_due: sum(
-                "SELECT count(*) FROM objects INDEXED BY objects_due WHERE workspace = ?1 AND state = 'due'",
-            )?,
+            companies: companies::counts(conn, ids)?,
+            links: companies::link_counts(conn, ids, now)?,
+            objects: ObjectCounts {
+                sent: counter("objects_sent")?,
+                due: sum(
+                    "SELECT count(*) FROM objects INDEXED BY objects_due WHERE workspace = ?1 AND state = 'due'",
+                )?,
+                dead: dead_letters::count(conn, ids, objects::TASK)?,
+            },
             ..SinkCounts::default()
         },
         events: EventCounts {
@@ -158,7 +157,7 @@ pub(super) fn counts(
             due: sum("SELECT count(*) FROM events WHERE workspace = ?1 AND state = 'due'")?,
             known: counter("events_known")?,
             refused: counter("events_refused")?,
-            dead: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1 AND task = 'event'")?,
+            dead: dead_letters::count(conn, ids, "event")?,
         },
     })
 }

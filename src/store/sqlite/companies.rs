@@ -5,12 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, records, work};
+use super::{Ids, dead_letters, records, work};
 use crate::model::{CompanyState, Decision, RecordId, RecordKey, Timestamp, Verdict};
 use crate::store::{
-    CompanySubject, CompanyWrite, DueLinks, Ending, FoundCompany, KnownCompany, LinkEnd,
-    MirrorWrite, Outcome, Priority, Settlement, StoreError, Task, WorkKey,
+    Cause, CompanyCounts, CompanySubject, CompanyWrite, DueLinks, Ending, FoundCompany,
+    KnownCompany, LinkCounts, LinkEnd, MirrorWrite, Outcome, Priority, Settlement, StoreError,
+    Task, WorkKey,
 };
+
+/// What stands for a task where a dead letter is about a link.
+pub(super) const LINK: &str = "link";
+
+/// The key of a dead letter about a link. No id of Intercom's has a slash.
+fn link_key(contact: &str, company: &str) -> String {
+    format!("{contact}/{company}")
+}
 
 /// Loads a company with all that its derivation needs.
 pub(super) fn subject(
@@ -258,6 +267,7 @@ pub(super) fn relink(
     for (company, link) in &links {
         if link.wanted && !wanted.iter().any(|id| id.as_str() == company) {
             let due = link.linked.map(|_| now);
+            dead_letters::forget(tx, ids, LINK, &link_key(contact.as_str(), company))?;
             put_link(tx, ids, (contact, company), false, due)?;
         }
     }
@@ -399,12 +409,48 @@ pub(super) fn due_links(
     Ok(due)
 }
 
-/// How many links are to be made or undone now.
-pub(super) fn count_due_links(
+/// Figures of companies.
+pub(super) fn counts(conn: &Connection, ids: &Ids) -> Result<CompanyCounts, StoreError> {
+    let count = |sql: &str| -> Result<u64, StoreError> {
+        let count: i64 =
+            conn.prepare_cached(sql)?.query_row((ids.workspace(),), |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    };
+    Ok(CompanyCounts {
+        synced: count(
+            "SELECT count(*) FROM companies INDEXED BY companies_synced
+             WHERE workspace = ?1 AND brevo IS NOT NULL",
+        )?,
+        due: count("SELECT count(*) FROM work WHERE workspace = ?1 AND task = 'company'")?,
+        withheld: count(
+            "SELECT count(*) FROM companies INDEXED BY companies_withheld
+             WHERE workspace = ?1 AND withheld = 1",
+        )?,
+        dead: dead_letters::count(conn, ids, Task::Company.as_str())?,
+    })
+}
+
+/// Figures of links.
+pub(super) fn link_counts(
     conn: &Connection,
     ids: &Ids,
     now: Timestamp,
-) -> Result<u64, StoreError> {
+) -> Result<LinkCounts, StoreError> {
+    let linked: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM company_links INDEXED BY company_links_linked
+             WHERE workspace = ?1 AND linked IS NOT NULL",
+        )?
+        .query_row((ids.workspace(),), |row| row.get(0))?;
+    Ok(LinkCounts {
+        linked: linked.unsigned_abs(),
+        due: count_due_links(conn, ids, now)?,
+        dead: dead_letters::count(conn, ids, LINK)?,
+    })
+}
+
+/// How many links are to be made or undone now.
+fn count_due_links(conn: &Connection, ids: &Ids, now: Timestamp) -> Result<u64, StoreError> {
     let count: i64 = conn
         .prepare_cached(
             "SELECT count(*) FROM company_links AS link INDEXED BY company_links_due
@@ -426,9 +472,17 @@ pub(super) fn end_links(
     ids: &Ids,
     company: &RecordId,
     ends: &[(RecordId, LinkEnd)],
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     for (contact, end) in ends {
         let at = (ids.workspace(), contact.as_str(), company.as_str());
+        let key = link_key(at.1, at.2);
+        dead_letters::forget(tx, ids, LINK, &key)?;
+        if let LinkEnd::Refused(cause) = end {
+            let cause =
+                Cause { origin: link_origin(tx.conn, ids, contact, company)?, ..cause.clone() };
+            dead_letters::bury_other(tx, ids, (LINK, &key), &cause, 1, now)?;
+        }
         match end {
             LinkEnd::Linked(number) => tx
                 .conn
@@ -444,7 +498,7 @@ pub(super) fn end_links(
                      WHERE workspace = ?1 AND contact = ?2 AND company = ?3",
                 )?
                 .execute(at)?,
-            LinkEnd::Refused | LinkEnd::Foreign => tx
+            LinkEnd::Refused(_) | LinkEnd::Foreign => tx
                 .conn
                 .prepare_cached(
                     "UPDATE company_links SET due = NULL
@@ -459,5 +513,37 @@ pub(super) fn end_links(
             )?
             .execute(at)?;
     }
+    Ok(())
+}
+
+/// The line that asks for a link, if any still does.
+fn link_origin(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    company: &RecordId,
+) -> Result<Option<String>, StoreError> {
+    let decision: Option<String> = conn
+        .prepare_cached("SELECT decision FROM decisions WHERE workspace = ?1 AND id = ?2")?
+        .query_row((ids.workspace(), contact.as_str()), |row| row.get(0))
+        .optional()?;
+    let Some(decision) = decision else { return Ok(None) };
+    let decision: Decision = serde_json::from_str(&decision)?;
+    Ok(decision.companies.get(company).map(ToString::to_string))
+}
+
+/// Makes the link of a dead letter due again.
+pub(super) fn revive_link(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    key: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some((contact, company)) = key.split_once('/') else { return Ok(()) };
+    tx.conn
+        .prepare_cached(
+            "UPDATE company_links SET due = ?4 WHERE workspace = ?1 AND contact = ?2 AND company = ?3",
+        )?
+        .execute((ids.workspace(), contact, company, now.seconds()))?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::work::{self, Because};
 use super::writer::Tx;
-use super::{Ids, events, objects};
+use super::{Ids, companies, events, objects};
 use crate::model::Timestamp;
 use crate::store::{
     Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
@@ -181,6 +181,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
+/// How many there are of what a task is about.
+pub(super) fn count(conn: &Connection, ids: &Ids, task: &str) -> Result<u64, StoreError> {
+    let count: i64 = conn
+        .prepare_cached("SELECT count(*) FROM dead_letters WHERE workspace = ?1 AND task = ?2")?
+        .query_row((ids.workspace(), task), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
 pub(super) fn list(
     conn: &Connection,
     ids: &Ids,
@@ -226,6 +234,10 @@ pub(super) fn retry(
             }
             objects::TASK => {
                 objects::revive(tx, ids, id, now)?;
+                continue;
+            }
+            companies::LINK => {
+                companies::revive_link(tx, ids, id, now)?;
                 continue;
             }
             _ => {}

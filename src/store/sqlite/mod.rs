@@ -58,7 +58,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 15;
+const SCHEMA: i64 = 16;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -238,6 +238,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0013_event_totals.sql")),
         M::up(include_str!("../migrations/0014_told_intercom.sql")),
         M::up(include_str!("../migrations/0015_objects.sql")),
+        M::up(include_str!("../migrations/0016_linked.sql")),
     ])
 }
 
@@ -927,8 +928,9 @@ impl Store for SqliteStore {
         &self,
         company: RecordId,
         ends: Vec<(RecordId, LinkEnd)>,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |tx, ids| companies::end_links(tx, ids, &company, &ends)).await
+        self.write(move |tx, ids| companies::end_links(tx, ids, &company, &ends, now)).await
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
