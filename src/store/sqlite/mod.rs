@@ -1048,6 +1048,4 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
-mod holds_tests;
-#[cfg(test)]
 mod tests;

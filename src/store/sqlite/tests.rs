@@ -226,8 +226,13 @@ fn no_statement_walks_a_table_that_grows() {
     )
     .unwrap();
     let mut seen = 0;
-    for entry in std::fs::read_dir(sources).unwrap() {
-        let path = entry.unwrap().path();
+    let files = |folder: &Path| {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let (folders, mut paths): (Vec<_>, Vec<_>) =
+        files(&sources).into_iter().partition(|path| path.is_dir());
+    paths.extend(folders.iter().flat_map(|folder| files(folder)));
+    for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
         if path.ends_with("tests.rs") {
             continue;

@@ -6,8 +6,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
 use crate::model::{Bound, Decision, ListId, Liveness, RuleSetVersion, Source, Takes};
+use crate::store::sqlite::*;
 use crate::store::{
     Derivation, Ending, Journalled, Outcome, Progress, Resource, SyncKind, SyncState, Task,
 };
