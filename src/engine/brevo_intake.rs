@@ -45,6 +45,7 @@ fn arrival(event: BrevoEvent, own_key: &str, received: Timestamp) -> BrevoArriva
             email: email.clone(),
             opt_out: kind.is_opt_out().then(|| OptOut {
                 email: Some(email.clone()),
+                phone: None,
                 channel: Channel::Email,
                 at: event.at,
                 source: "brevo",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::account::Snapshot as Account;
 use super::resolve::{self, LeftOut};
 use super::scripts::Claimed;
-use super::{assemble, identity, suppression};
+use super::{assemble, identity, phones, suppression};
 use crate::config::{Config, OnGone};
 use crate::http::Lane;
 use crate::model::{
@@ -204,6 +204,12 @@ impl Planned {
     pub(crate) fn due_again(&self) -> Option<Timestamp> {
         let flips_at = self.decision.as_ref().and_then(|decision| decision.flips_at);
         flips_at.into_iter().chain(self.look_again).min()
+    }
+
+    /// The number opted out of SMS, whoever has it now: nobody's rule decides that.
+    pub(crate) fn opt_out_of_sms(&mut self) {
+        self.ruled_out.sms = false;
+        self.change.sms_opt_out |= !self.held().sms_blacklisted;
     }
 
     /// True if Brevo has to be asked before this is written: a creation, an addition to a list, a row
@@ -573,6 +579,12 @@ pub(crate) fn compare(
         is_news: is_news && config.intercom.sync_unsubscribes,
     };
     if has_work(&planned) { Ok(planned) } else { Err(unchanged(planned)) }
+}
+
+/// The digits of the number that a contact is to have: the one that is written, or the one that Brevo
+/// holds.
+pub(crate) fn number_of(planned: &Planned) -> Option<String> {
+    phones::wanted(planned).or_else(|| planned.held().sms_digits())
 }
 
 /// What becomes of values that Brevo did not take before.

@@ -111,10 +111,8 @@ impl Round<'_> {
         let [subject] = &self.subjects(vec![claim.key.id.clone().into()]).await?[..] else {
             return Ok(());
         };
-        let (email, sms) = (subject.email_suppressed, subject.sms_suppressed);
         let mut mirror = Vec::new();
-        let targets = if email || sms { opt_out_targets(subject) } else { Vec::new() };
-        for identifier in targets {
+        for (identifier, email, sms) in opt_out_targets(subject) {
             let write = writer::opt_out_write(email, sms);
             match self.services.brevo.update(Lane::Urgent, &identifier, &write).await {
                 Ok(()) => {
@@ -216,7 +214,23 @@ impl Round<'_> {
             }
         }
         self.settle(endings).await?;
+        self.obey_numbers(&mut planned).await?;
         Ok(planned)
+    }
+
+    /// Sees to it that whoever is to have a number that opted out of SMS is written as opted out.
+    async fn obey_numbers(&self, planned: &mut [Planned]) -> Result<(), EngineError> {
+        let numbers: Vec<String> = planned.iter().filter_map(derive::number_of).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let out = self.engine.store.suppressed_numbers(numbers).await?;
+        for one in planned {
+            if derive::number_of(one).is_some_and(|digits| out.contains(&digits)) {
+                one.opt_out_of_sms();
+            }
+        }
+        Ok(())
     }
 
     /// Loads what derivations need, and fetches what is missing.
@@ -669,15 +683,26 @@ impl Sorted {
     }
 }
 
-/// Which of Brevo's contacts an opt-out concerns: the one that stands for the record, and the one
-/// with the address. One that the mirror lacks is tried by its address.
-fn opt_out_targets(subject: &Subject) -> Vec<Identifier> {
+/// Which of Brevo's contacts an opt-out concerns, and by which channels, e-mail and SMS: the one that
+/// stands for the record, the one with the address, and of SMS the one with the number. One that the
+/// mirror lacks is tried by its address.
+fn opt_out_targets(subject: &Subject) -> Vec<(Identifier, bool, bool)> {
+    let (email, sms) = (subject.email_suppressed, subject.sms_suppressed);
+    if !email && !sms {
+        return Vec::new();
+    }
     let known: BTreeSet<i64> =
         subject.owned.iter().chain(&subject.at_address).map(MirrorEntry::id).collect();
-    if known.is_empty() {
-        return subject.address.iter().cloned().map(Identifier::Email).collect();
+    let at_number = subject.at_number.filter(|id| sms && !known.contains(id));
+    let mut targets: Vec<_> = match known.is_empty() {
+        true => subject.address.iter().cloned().map(Identifier::Email).collect(),
+        false => known.into_iter().map(Identifier::Id).collect::<Vec<_>>(),
     }
-    known.into_iter().map(Identifier::Id).collect()
+    .into_iter()
+    .map(|identifier| (identifier, email, sms))
+    .collect();
+    targets.extend(at_number.map(|id| (Identifier::Id(id), false, true)));
+    targets
 }
 
 fn undecided(journey: Journey) -> Settlement {

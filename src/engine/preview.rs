@@ -121,6 +121,7 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         owned: None,
         address: None,
         at_address: None,
+        at_number: None,
         intent: None,
         lost_with: None,
         missed: Default::default(),

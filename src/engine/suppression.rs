@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Email, RecordId, RecordKind, Snapshot, Timestamp, email_of};
+use crate::model::{RecordKind, Snapshot, email_of, phone_digits};
 use crate::store::{Channel, OptOut};
 
 /// The opt-outs that a snapshot shows. A stale snapshot counts as much as the newest: what somebody
@@ -18,7 +18,15 @@ pub(crate) fn opt_outs_of(snapshot: &Snapshot) -> Vec<OptOut> {
         return Vec::new();
     }
     let email = email_of(&snapshot.body);
-    let opt_out = |channel| opt_out(&email, channel, snapshot.version.at, &snapshot.key.id);
+    let phone = snapshot.body.get("phone").and_then(Value::as_str).and_then(phone_digits);
+    let opt_out = |channel| OptOut {
+        email: email.clone(),
+        phone: phone.clone().filter(|_| channel == Channel::Sms),
+        channel,
+        at: snapshot.version.at,
+        source: "intercom",
+        contact: Some(snapshot.key.id.clone()),
+    };
     let email_out = email_out.then(|| opt_out(Channel::Email));
     email_out.into_iter().chain(sms_out.then(|| opt_out(Channel::Sms))).collect()
 }
@@ -32,16 +40,12 @@ pub(crate) fn opted_out(body: &Value) -> (bool, bool) {
     (email, says("unsubscribed_from_sms"))
 }
 
-fn opt_out(email: &Option<Email>, channel: Channel, at: Timestamp, contact: &RecordId) -> OptOut {
-    OptOut { email: email.clone(), channel, at, source: "intercom", contact: Some(contact.clone()) }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Liveness, RecordKey, Source};
+    use crate::model::{Liveness, RecordKey, Source, Timestamp};
 
     #[test]
     fn every_sign_of_an_opt_out_is_one_and_absence_is_none() {

@@ -16,6 +16,7 @@ mod emission;
 mod hold;
 mod id;
 mod part;
+mod phone;
 mod record;
 mod reverse_decision;
 mod rules_pin;
@@ -39,6 +40,7 @@ pub use id::{
     Email, InvalidId, ListId, RecordId, RecordKey, RecordKind, RuleSetVersion, WorkspaceId,
 };
 pub use part::{Part, list_in_words};
+pub use phone::phone_digits;
 pub use record::{Freshness, Liveness, Record, Snapshot, Source, Version, email_of};
 pub use reverse_decision::{ContactRole, Message, ReverseDecision, TagIntent};
 pub use rules_pin::RulesPin;

@@ -65,6 +65,9 @@ impl Channel {
 pub struct OptOut {
     /// Whose address; none: the one that is known of `contact`.
     pub email: Option<Email>,
+    /// Of an opt-out from SMS, the digits of the person's number; none: those that are known of
+    /// `contact`.
+    pub phone: Option<String>,
     /// By which channel.
     pub channel: Channel,
     /// When it was made, as far as that is known.

@@ -313,6 +313,12 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// True if somebody said that this address takes no messages by this channel.
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError>;
 
+    /// Finds which of these phone numbers, given by their digits, take no SMS.
+    async fn suppressed_numbers(
+        &self,
+        numbers: Vec<String>,
+    ) -> Result<BTreeSet<String>, StoreError>;
+
     /// Finds which of these addresses take no messages by this channel.
     async fn suppressed(
         &self,

@@ -73,6 +73,8 @@ pub struct Subject {
     pub address: Option<Email>,
     /// The Brevo contact that has this address, if that is another.
     pub at_address: Option<MirrorEntry>,
+    /// Brevo's number of the contact that has the record's phone number.
+    pub at_number: Option<i64>,
     /// What was about to be written for it when the last process died, if its end is not known.
     pub intent: Option<Change>,
     /// Which snapshot was derived last when somebody deleted its Brevo contact.

@@ -14,6 +14,7 @@ mod companies;
 mod completeness;
 mod connect;
 mod consent;
+mod consent_sms;
 mod conversations;
 mod cost;
 mod crash;

@@ -189,6 +189,7 @@ impl Writer<'_> {
         let now = clock.now();
         let opt_out = OptOut {
             email: change.email.clone(),
+            phone: None,
             channel: Channel::Email,
             at: now,
             source: "brevo",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, records, told, verification, work};
+use super::{Ids, numbers, records, told, verification, work};
 use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
 use crate::store::{Channel, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey};
 
@@ -17,7 +17,12 @@ pub(super) fn apply(
 ) -> Result<(), StoreError> {
     match write {
         MirrorWrite::Put(mirrored) => put(tx, ids, mirrored, now),
-        MirrorWrite::Blacklist { id, email, sms } => blacklist(tx, ids, *id, *email, *sms),
+        MirrorWrite::Blacklist { id, email, sms } => {
+            if *sms {
+                numbers::enter_mirrored(tx, ids, *id, now)?;
+            }
+            blacklist(tx, ids, *id, *email, *sms)
+        }
         MirrorWrite::Disown { id, owner } => {
             tx.conn
                 .prepare_cached(
@@ -59,7 +64,14 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     let owner = mirrored.owner.as_ref().map(RecordId::as_str);
     write_row(tx, ids, contact, owner, state, Some(applied), mirrored.read_at)?;
     // What is new in it was not seen in Brevo: a rule or the configuration says so.
-    enter_ledger(tx, ids, contact, now, "rules")
+    enter_ledger(tx, ids, contact, now, "rules")?;
+    // Somebody may have opted out by his number while the contact was written.
+    if let Some(owner) = &mirrored.owner
+        && numbers::is_missing(tx.conn, ids, contact)?
+    {
+        records::opt_out_in_brevo(tx, ids, owner, now)?;
+    }
+    Ok(())
 }
 
 fn write_row(
@@ -106,10 +118,15 @@ fn enter_ledger(
     now: Timestamp,
     source: &str,
 ) -> Result<(), StoreError> {
+    let at = contact.modified_at.unwrap_or(now);
+    if contact.sms_blacklisted
+        && let Some(digits) = contact.sms_digits()
+    {
+        numbers::enter(tx, ids, &digits, at, source)?;
+    }
     let Some(email) = &contact.email else {
         return Ok(());
     };
-    let at = contact.modified_at.unwrap_or(now);
     enter_left_lists(tx, ids, &ids.email_hash(email), contact, at)?;
     for (is_out, channel) in
         [(contact.email_blacklisted, Channel::Email), (contact.sms_blacklisted, Channel::Sms)]
@@ -162,14 +179,20 @@ pub(super) fn left_lists(
     Ok(left)
 }
 
-/// A contact that Brevo would mail to though its address opted out: one that was made there since, or
+/// A contact that Brevo would write to though its address or its number opted out: one that was made there since, or
 /// that an import put back (facts: Brevo section 2).
 fn reassert(
     tx: &Tx<'_>,
     ids: &Ids,
     contact: &BrevoContact,
+    owner: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if let Some(owner) = owner
+        && numbers::is_missing(tx.conn, ids, contact)?
+    {
+        records::opt_out_in_brevo(tx, ids, &owner_id(owner)?, now)?;
+    }
     let Some(email) = &contact.email else {
         return Ok(());
     };
@@ -237,7 +260,8 @@ pub(super) fn observe(
         blacklist(tx, ids, contact.id, contact.email_blacklisted, contact.sms_blacklisted)?;
         return Ok(false);
     }
-    reassert(tx, ids, contact, now)?;
+    let owner = known.as_ref().and_then(|known| known.owner.as_deref());
+    reassert(tx, ids, contact, owner, now)?;
     let before: Option<BrevoContact> = known
         .as_ref()
         .and_then(|known| known.state.as_deref())
@@ -276,11 +300,13 @@ pub(super) fn derive_owner(
     owner: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let id = owner
-        .parse()
-        .map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })?;
+    let id = owner_id(owner)?;
     let dirt = work::Dirt::again(Priority::Bulk, now);
     work::dirty(tx, ids, &WorkKey { task: Task::Contact, id }, dirt)
+}
+
+fn owner_id(owner: &str) -> Result<RecordId, StoreError> {
+    owner.parse().map_err(|_| StoreError::Damaged { what: "mirror", reason: "owner".to_owned() })
 }
 
 /// Sets flags of a contact, and nothing else: what else is mirrored may be newer than the caller knows.
@@ -393,11 +419,21 @@ pub(super) fn is_suppressed(
     email: &Email,
     channel: Channel,
 ) -> Result<bool, StoreError> {
+    is_hash_suppressed(conn, ids, &ids.email_hash(email), channel)
+}
+
+/// The same for whatever the ledger knows by a hash.
+pub(super) fn is_hash_suppressed(
+    conn: &Connection,
+    ids: &Ids,
+    hash: &[u8],
+    channel: Channel,
+) -> Result<bool, StoreError> {
     let found: Option<i64> = conn
         .prepare_cached(
             "SELECT 1 FROM suppression WHERE workspace = ?1 AND address = ?2 AND channel = ?3",
         )?
-        .query_row((ids.workspace(), ids.email_hash(email), channel.as_str()), |row| row.get(0))
+        .query_row((ids.workspace(), hash, channel.as_str()), |row| row.get(0))
         .optional()?;
     Ok(found.is_some())
 }

@@ -12,6 +12,7 @@ mod event_totals;
 mod events;
 mod holds;
 mod mirror;
+mod numbers;
 mod objects;
 mod overlays;
 mod reader;
@@ -58,7 +59,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 16;
+const SCHEMA: i64 = 17;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -90,6 +91,10 @@ impl Ids {
 
     fn sms_hash(&self, digits: &str) -> Vec<u8> {
         self.key.hash("sms", digits)
+    }
+
+    fn contact_hash(&self, contact: &RecordId) -> Vec<u8> {
+        self.key.hash("contact", contact.as_str())
     }
 
     /// Seals a secret of a workspace of Intercom's.
@@ -239,6 +244,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0014_told_intercom.sql")),
         M::up(include_str!("../migrations/0015_objects.sql")),
         M::up(include_str!("../migrations/0016_linked.sql")),
+        M::up(include_str!("../migrations/0017_sms_numbers.sql")),
     ])
 }
 
@@ -736,6 +742,22 @@ impl Store for SqliteStore {
 
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {
         self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel)).await
+    }
+
+    async fn suppressed_numbers(
+        &self,
+        numbers: Vec<String>,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        self.read(move |conn, ids| {
+            let mut found = BTreeSet::new();
+            for digits in numbers {
+                if numbers::is_out(conn, ids, &digits)? {
+                    found.insert(digits);
+                }
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn suppressed(

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::event_totals::Counted;
 use super::work::{self, Because, Dirt};
 use super::writer::Tx;
-use super::{Ids, conversations, event_totals, mirror};
+use super::{Ids, conversations, event_totals, mirror, numbers};
 use crate::model::{
     ConversationOutline, Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey,
     RecordKind, Snapshot, Source, Timestamp, Transition, Version, canonical_json, email_of,
@@ -398,15 +398,22 @@ pub(super) fn enter_opt_outs(
     priority: Priority,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for OptOut { email, channel, at, source, contact } in opt_outs {
+    for opt_out in opt_outs {
+        let OptOut { email, channel, at, source, contact, .. } = opt_out;
         let known = match (email, contact) {
             (None, Some(contact)) => address_of(tx.conn, ids, contact)?,
             (email, _) => email.clone(),
         };
-        let Some(email) = known else { continue };
-        let is_new = enter_hash(tx, ids, &ids.email_hash(&email), *channel, *at, source)?;
-        let concerns_brevo =
-            priority != Priority::Bulk || mirror::at_address(tx.conn, ids, &email)?.is_some();
+        let (mut is_new, mut is_mirrored) = (false, false);
+        if let Some(email) = known {
+            is_new = enter_hash(tx, ids, &ids.email_hash(&email), *channel, *at, source)?;
+            is_mirrored = mirror::at_address(tx.conn, ids, &email)?.is_some();
+        }
+        if *channel == Channel::Sms {
+            is_new |= enter_number(tx, ids, opt_out)?;
+            is_mirrored |= is_number_mirrored(tx.conn, ids, opt_out)?;
+        }
+        let concerns_brevo = priority != Priority::Bulk || is_mirrored;
         if is_new
             && concerns_brevo
             && let Some(contact) = contact
@@ -415,6 +422,38 @@ pub(super) fn enter_opt_outs(
         }
     }
     Ok(())
+}
+
+/// Enters an opt-out from SMS by whatever it can be known by besides the address; answers whether any
+/// of it was not there.
+fn enter_number(tx: &Tx<'_>, ids: &Ids, opt_out: &OptOut) -> Result<bool, StoreError> {
+    let OptOut { at, source, contact, .. } = opt_out;
+    let mut is_new = false;
+    if let Some(digits) = number_of(tx.conn, ids, opt_out)? {
+        is_new |= numbers::enter(tx, ids, &digits, *at, source)?;
+    }
+    if let Some(contact) = contact {
+        is_new |= numbers::enter_contact(tx, ids, contact, *at, source)?;
+    }
+    Ok(is_new)
+}
+
+/// True if Brevo has somebody whom an opt-out from SMS concerns, by his number or as the contact.
+fn is_number_mirrored(conn: &Connection, ids: &Ids, opt_out: &OptOut) -> Result<bool, StoreError> {
+    if let Some(digits) = number_of(conn, ids, opt_out)?
+        && numbers::holder(conn, ids, &digits)?.is_some()
+    {
+        return Ok(true);
+    }
+    let Some(contact) = &opt_out.contact else { return Ok(false) };
+    Ok(mirror::owned_by(conn, ids, contact)?.is_some())
+}
+
+fn number_of(conn: &Connection, ids: &Ids, opt_out: &OptOut) -> Result<Option<String>, StoreError> {
+    match (&opt_out.phone, &opt_out.contact) {
+        (None, Some(contact)) => numbers::of_contact(conn, ids, contact),
+        (phone, _) => Ok(phone.clone()),
+    }
 }
 
 /// The address that is known of a contact.

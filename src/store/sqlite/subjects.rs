@@ -4,10 +4,10 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::{
-    Ids, books, brevo_intake, conversations, event_totals, mirror, overlays, records, verification,
-    work,
+    Ids, books, brevo_intake, conversations, event_totals, mirror, numbers, overlays, records,
+    verification, work,
 };
-use crate::model::{Email, Record, RecordId, RecordKey, RecordKind};
+use crate::model::{Email, Record, RecordId, RecordKey, RecordKind, phone_digits};
 use crate::store::{
     Channel, RecordSubject, SUBSCRIPTION_TYPES, StoreError, Subject, SubjectQuery, Sublists,
 };
@@ -36,6 +36,7 @@ pub(super) fn load(
         owned: None,
         address: None,
         at_address: None,
+        at_number: None,
         intent: None,
         lost_with: None,
         missed: Default::default(),
@@ -100,6 +101,15 @@ pub(super) fn load(
     for email in subject.address.iter().chain(&record.email()) {
         subject.email_suppressed |= mirror::is_suppressed(conn, ids, email, Channel::Email)?;
         subject.sms_suppressed |= mirror::is_suppressed(conn, ids, email, Channel::Sms)?;
+    }
+    let phone = record.body.get("phone").and_then(Value::as_str).and_then(phone_digits);
+    if let Some(digits) = phone {
+        subject.sms_suppressed |= numbers::is_out(conn, ids, &digits)?;
+        subject.at_number = numbers::holder(conn, ids, &digits)?;
+    }
+    subject.sms_suppressed |= numbers::is_contact_out(conn, ids, &subject.id)?;
+    for entry in [&subject.owned, &subject.at_address] {
+        subject.sms_suppressed |= numbers::is_mirrored_out(conn, ids, entry.as_ref())?;
     }
     Ok(subject)
 }
