@@ -137,7 +137,7 @@ pub(super) fn counts(
         contacts: live("contact")?,
         companies: live("company")?,
         conversations: live("conversation")?,
-        custom_events: live("event")?,
+        custom_events: live("event")? + counter("events_forgotten")?,
         managed: holds::managed(conn, ids)?,
         dead_letters: sum("SELECT count(*) FROM dead_letters WHERE workspace = ?1")?,
         sinks: SinkCounts {

@@ -15,6 +15,7 @@ mod mirror;
 mod numbers;
 mod objects;
 mod overlays;
+mod prune;
 mod reader;
 mod records;
 mod rule_sets;
@@ -192,6 +193,38 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let ids = Arc::clone(&self.ids);
         self.readers.read(move |conn| verb(conn, &ids)).await
+    }
+}
+
+impl SqliteStore {
+    /// Removes custom events that are older than `before`. They are found beside the thread that writes.
+    async fn prune_events(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut total = 0;
+        let mut last = String::new();
+        loop {
+            let after = std::mem::take(&mut last);
+            let page = self
+                .read(move |conn, ids| {
+                    prune::old_events(conn, ids, &after, before, PER_TRANSACTION)
+                })
+                .await?;
+            let Some(found) = page.last() else { break };
+            last.clone_from(found);
+            total += self.write(move |tx, ids| prune::forget_events(tx, ids, &page)).await?;
+        }
+        let mut last: prune::Telling = (String::new(), String::new(), i64::MIN);
+        loop {
+            let after = std::mem::take(&mut last);
+            let page = self
+                .read(move |conn, ids| {
+                    prune::old_tellings(conn, ids, &after, before, PER_TRANSACTION)
+                })
+                .await?;
+            let Some(found) = page.last() else { return Ok(total) };
+            last.clone_from(found);
+            total += page.len() as u64;
+            self.write(move |tx, ids| prune::forget_tellings(tx, ids, &page)).await?;
+        }
     }
 }
 
@@ -1030,26 +1063,17 @@ impl Store for SqliteStore {
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx, ids| holds::prune(tx, ids, before)).await?;
         let mut total = 0;
-        loop {
-            let removed = self
-                .write(move |tx, ids| {
-                    // The oldest have the smallest numbers.
-                    let sql = "DELETE FROM journal WHERE workspace = ?1 AND received < ?2 AND id <=
-                        (SELECT max(id) FROM
-                            (SELECT id FROM journal WHERE workspace = ?1 ORDER BY id LIMIT ?3))";
-                    let mut statement = tx.conn.prepare_cached(sql)?;
-                    Ok(statement.execute((
-                        ids.workspace(),
-                        before.seconds(),
-                        PER_TRANSACTION as i64,
-                    ))?)
-                })
-                .await?;
-            total += removed as u64;
-            if removed < PER_TRANSACTION {
-                return Ok(total);
+        for rows in [prune::journal, prune::syncs] {
+            loop {
+                let removed =
+                    self.write(move |tx, ids| rows(tx, ids, before, PER_TRANSACTION)).await?;
+                total += removed as u64;
+                if removed < PER_TRANSACTION {
+                    break;
+                }
             }
         }
+        Ok(total + self.prune_events(prune::of_events(before)).await?)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
@@ -1069,5 +1093,7 @@ impl Store for SqliteStore {
     }
 }
 
+#[cfg(test)]
+mod prune_tests;
 #[cfg(test)]
 mod tests;
