@@ -552,10 +552,11 @@ impl Round<'_> {
         tracing::warn!(contact.id = %planned.owner, "brevo refuses a write; the record is a dead letter: {refusal}");
         let Refusal { error, request } = refusal;
         let decision = planned.decision.as_ref();
+        let config = self.engine.config.load();
         Cause {
             kind: "refused",
             message: error.to_string(),
-            origin: decision.and_then(|decision| writer::origin_of(decision, error)),
+            origin: decision.and_then(|decision| writer::origin_of(&config, decision, error)),
             request: Some(request.clone()),
             response: Some(error.to_string()),
             rule_set: decision.map(|decision| decision.rule_set.to_string()),

@@ -9,7 +9,7 @@ use crate::store::Cause;
 use super::account::{Snapshot, Wanted};
 
 /// The name that the account has for an attribute of the rules.
-fn alias<'a>(config: &'a Config, name: &'a AttributeName) -> &'a AttributeName {
+pub(super) fn alias<'a>(config: &'a Config, name: &'a AttributeName) -> &'a AttributeName {
     config.brevo.attribute_aliases.get(name).unwrap_or(name)
 }
 
