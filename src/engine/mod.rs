@@ -113,6 +113,8 @@ pub(crate) struct Inner {
     sync_work: Notify,
     /// Held by the round of the bulk lane that writes: Brevo works on one import at a time.
     bulk_turn: tokio::sync::Mutex<()>,
+    /// Held by who gathers what the bulk lane claims next.
+    bulk_gathering: tokio::sync::Mutex<()>,
     connected: AtomicBool,
     /// The workspaces that were connected.
     known: Mutex<connection::Known>,
@@ -197,6 +199,7 @@ impl Engine {
             bulk_work: Notify::new(),
             sync_work: Notify::new(),
             bulk_turn: tokio::sync::Mutex::new(()),
+            bulk_gathering: tokio::sync::Mutex::new(()),
             connected: AtomicBool::new(false),
             known: Mutex::new(known),
             token_news: Notify::new(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
-use crate::store::{Priority, Sync, SyncState};
+use crate::store::{Priority, Resource, Sync, SyncState};
 
 /// Workers of the live lane: one contact that hangs must not keep the others waiting.
 const LIVE_WORKERS: usize = 4;
@@ -23,10 +23,10 @@ const LIVE_CLAIM: usize = 16;
 const BULK_WORKERS: usize = 2;
 /// How many keys a round of the bulk lane claims.
 const BULK_CLAIM: usize = 10_000;
-/// How many keys the bulk lane likes to have before it claims, while a sync is reading, and how long it
-/// waits for them: a fuller import costs as much as a small one.
-const ENOUGH: u64 = 2_000;
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the bulk lane waits for as many while contacts are read, and while a sync reads what makes
+/// few of them dirty: a fuller import costs as much as a small one, and is read back as often.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
 /// From how many waiting keys on the live lane leaves its work to the bulk lane.
 const LIVE_BACKLOG: u64 = 200;
 /// The longest that a worker waits before it looks for work by itself.
@@ -250,9 +250,16 @@ async fn bulk(engine: Arc<Inner>) {
 async fn bulk_round(engine: &Inner) -> Result<bool, EngineError> {
     engine.wait_for_gate().await?;
     let claimed = async {
+        // One worker gathers at a time: of two, the second would get what the first one leaves.
+        let _gathering = engine.bulk_gathering.lock().await;
         let waiting = || engine.store.waiting(Priority::Bulk, engine.clock.now());
         let is_syncing = || engine.reading.load().is_some();
-        engine.gather(PATIENCE, waiting, |waiting| *waiting >= ENOUGH, is_syncing).await?;
+        let patience = match engine.reading.load().as_deref() {
+            Some(Resource::Contacts) => PATIENCE,
+            _ => LITTLE_PATIENCE,
+        };
+        let enough = |waiting: &u64| *waiting == 0 || *waiting >= BULK_CLAIM as u64;
+        engine.gather(patience, waiting, enough, is_syncing).await?;
         let now = engine.clock.now();
         let priorities: &'static [Priority] =
             if engine.store.waiting(Priority::Live, now).await? > LIVE_BACKLOG {
