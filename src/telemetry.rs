@@ -187,6 +187,14 @@ pub const OBJECTS: Metric =
 /// How often a custom object was sent.
 pub const OBJECTS_SENT: Metric =
     counter("tajo_objects_sent_total", "Custom objects that Brevo took");
+/// People who are to be asked to confirm an opt-in; label `state`.
+pub const DOUBLE_OPT_INS: Metric = gauge(
+    "tajo_double_opt_ins",
+    "Double opt-ins that wait to be sent or are dead letters: due, dead",
+);
+/// How many people were asked.
+pub const DOUBLE_OPT_INS_SENT: Metric =
+    counter("tajo_double_opt_ins_sent_total", "Double opt-ins that Brevo was asked to send");
 /// Parts of decisions that this version does not write; label `part`.
 pub const UNSERVED_PARTS: Metric =
     counter("tajo_unserved_parts_total", "Parts of decisions that this version does not write");
@@ -201,7 +209,7 @@ pub const IMPORT_ROWS_REFUSED: Metric =
     counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 29] = [
+pub const METRICS: [Metric; 31] = [
     RECORDS,
     DUPLICATES,
     NOTIFICATIONS_FOREIGN,
@@ -228,6 +236,8 @@ pub const METRICS: [Metric; 29] = [
     COMPANY_LINKS,
     OBJECTS,
     OBJECTS_SENT,
+    DOUBLE_OPT_INS,
+    DOUBLE_OPT_INS_SENT,
     UNSERVED_PARTS,
     WRITER_PAUSED,
     IMPORT_ROWS_REFUSED,

@@ -169,6 +169,12 @@ impl CallKind {
         )
     }
 
+    /// True of what is not even repeated where it certainly failed: whether somebody may be asked is to
+    /// be found out again first.
+    pub(super) fn is_made_once(self) -> bool {
+        self == Self::DoubleOptIn
+    }
+
     /// Which rate limit the call counts against (facts: Brevo section 9).
     pub(super) fn bucket(self) -> Bucket {
         match self {

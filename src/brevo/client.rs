@@ -232,6 +232,9 @@ impl BrevoClient {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            if call.kind.is_made_once() {
+                return Err(error);
+            }
             if let BrevoError::RateLimited { retry_after } = error {
                 refusals += 1;
                 // A bucket that was waited for in vain has been waited for long enough.

@@ -20,7 +20,11 @@ pub fn shown_request(change: &Change) -> String {
             (format!("PUT /contacts/{id}"), serde_json::to_value(write.updating()))
         }
     };
-    let mut body = body.unwrap_or_default();
+    shown_body(&route, body.unwrap_or_default())
+}
+
+/// A call with its body, with addresses and numbers masked.
+pub(super) fn shown_body(route: &str, mut body: Value) -> String {
     hide(&mut body);
     let text = format!("{route} {body}");
     text.chars().take(LONGEST).collect()

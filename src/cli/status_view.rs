@@ -37,6 +37,7 @@ pub(super) struct StatusView {
     pub(super) companies: SinkFigures,
     pub(super) links: SinkFigures,
     pub(super) objects: SinkFigures,
+    pub(super) double_opt_ins: SinkFigures,
     pub(super) rules: RuleSetView,
     pub(super) rate_limits: LimitsView,
     pub(super) degraded: Vec<String>,
@@ -138,7 +139,10 @@ impl StatusView {
     /// all.
     pub(super) fn left_to_send(&self) -> u64 {
         // Companies are work, which is counted as such.
-        [&self.events, &self.links, &self.objects].map(SinkFigures::left).iter().sum()
+        [&self.events, &self.links, &self.objects, &self.double_opt_ins]
+            .map(SinkFigures::left)
+            .iter()
+            .sum()
     }
 
     /// Reads the figures from their JSON.
@@ -186,6 +190,7 @@ pub(super) async fn of_store(store: &dyn Store, config: &Intercom) -> Result<Val
         companies: SinkView { counts: counts.sinks.companies, disabled: None },
         links: SinkView { counts: counts.sinks.links, disabled: None },
         objects: SinkView { counts: counts.sinks.objects, disabled: None },
+        double_opt_ins: SinkView { counts: counts.sinks.double_opt_ins, disabled: None },
         values: VerificationView {
             counts: counts.values,
             attributes: store.parked().await?.into_iter().map(Into::into).collect(),

@@ -13,6 +13,7 @@ mod callbacks;
 mod companies;
 mod connection;
 mod derive;
+mod double_opt_ins;
 mod error;
 mod events;
 mod gate;
@@ -107,6 +108,7 @@ pub(crate) struct Inner {
     events: sink::Sink,
     companies: sink::Sink,
     objects: sink::Sink,
+    double_opt_ins: sink::Sink,
     unserved: unserved::Unserved,
     live_work: Notify,
     bulk_work: Notify,
@@ -194,6 +196,7 @@ impl Engine {
             events: sink::Sink::new("events"),
             companies: sink::Sink::new("companies"),
             objects: sink::Sink::new("custom objects"),
+            double_opt_ins: sink::Sink::new("double opt-ins"),
             unserved: unserved::Unserved::default(),
             live_work: Notify::new(),
             bulk_work: Notify::new(),
@@ -337,6 +340,7 @@ impl Engine {
         self.inner.events.wake();
         self.inner.companies.wake();
         self.inner.objects.wake();
+        self.inner.double_opt_ins.wake();
         Ok(retried)
     }
 
@@ -363,6 +367,7 @@ impl Engine {
         inner.events.reset();
         inner.companies.reset();
         inner.objects.reset();
+        inner.double_opt_ins.reset();
         inner.live_work.notify_one();
         inner.bulk_work.notify_one();
         inner.sync_work.notify_one();

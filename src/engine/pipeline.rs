@@ -619,6 +619,7 @@ impl Round<'_> {
         }
         self.engine.companies.wake();
         self.engine.objects.wake();
+        self.engine.double_opt_ins.wake();
         Ok(())
     }
 

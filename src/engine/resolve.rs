@@ -20,7 +20,8 @@ pub(crate) fn collect_wanted(config: &Config, decision: &Decision, wanted: &mut 
             wanted.attribute(alias(config, name), value);
         }
     }
-    for list in decision.lists.keys() {
+    let confirmed = decision.double_opt_in.iter().flat_map(|asked| &asked.value.lists);
+    for list in decision.lists.keys().chain(confirmed) {
         wanted.list(list);
     }
 }

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use super::rule_history::keep_rules;
 use super::{
-    Engine, EngineError, Inner, budget, companies, connection, events, guard, objects, pipeline,
-    sweep, verification,
+    Engine, EngineError, Inner, budget, companies, connection, double_opt_ins, events, guard,
+    objects, pipeline, sweep, verification,
 };
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
@@ -68,6 +68,7 @@ impl Engine {
             tasks.spawn(verification::verify(Arc::clone(&engine.inner)));
             tasks.spawn(companies::deliver(Arc::clone(&engine.inner)));
             tasks.spawn(objects::deliver(Arc::clone(&engine.inner)));
+            tasks.spawn(double_opt_ins::deliver(Arc::clone(&engine.inner)));
         });
         self.tasks.spawn(syncs(Arc::clone(inner)));
         self.tasks.spawn(guard::keep(Arc::clone(inner)));
@@ -101,7 +102,9 @@ impl Engine {
             let sends = counts.events.due > 0 && self.inner.events.disabled().is_none();
             let links = counts.sinks.links.due > 0 && self.inner.companies.disabled().is_none();
             let objects = counts.sinks.objects.due > 0 && self.inner.objects.disabled().is_none();
-            let brings = sends || links || objects;
+            let asks = counts.sinks.double_opt_ins.due > 0
+                && self.inner.double_opt_ins.disabled().is_none();
+            let brings = sends || links || objects || asks;
             // A record that waits for its next try is not done.
             if counts.work == 0 && counts.records.pending == 0 && !is_syncing && !brings {
                 return Ok(());

@@ -12,7 +12,8 @@ use super::{EngineError, Inner};
 use crate::http::LimitStatus;
 use crate::rules::RuleError;
 use crate::store::{
-    CompanyCounts, EventCounts, LinkCounts, ObjectCounts, RecordCounts, Resource, SyncState,
+    CompanyCounts, DoubleOptInCounts, EventCounts, LinkCounts, ObjectCounts, RecordCounts,
+    Resource, SyncState,
 };
 
 /// Figures of an engine.
@@ -63,6 +64,8 @@ pub struct Status {
     pub links: SinkView<LinkCounts>,
     /// Custom objects that rules asked for.
     pub objects: SinkView<ObjectCounts>,
+    /// People who are asked to confirm an opt-in.
+    pub double_opt_ins: SinkView<DoubleOptInCounts>,
     /// Values that were written, and whether Brevo took them.
     pub values: VerificationView,
     /// What does not work as it should; empty if all is well.
@@ -148,6 +151,10 @@ impl Inner {
             },
             links: SinkView { counts: counts.sinks.links, disabled: self.companies.disabled() },
             objects: SinkView { counts: counts.sinks.objects, disabled: self.objects.disabled() },
+            double_opt_ins: SinkView {
+                counts: counts.sinks.double_opt_ins,
+                disabled: self.double_opt_ins.disabled(),
+            },
             values: VerificationView { counts: counts.values, attributes: self.parked() },
             degraded: self.degraded(),
         })
@@ -179,6 +186,7 @@ impl Inner {
         reasons.extend(self.parked_problem());
         reasons.extend(self.companies.problem());
         reasons.extend(self.objects.problem());
+        reasons.extend(self.double_opt_ins.problem());
         let rules = self.rules.status();
         match (&rules.version, &rules.error) {
             (None, Some(error)) => reasons.push(format!(

@@ -70,10 +70,7 @@ impl Unserved {
 
 /// The parts of a decision that are not written, as scripts name them.
 fn parts(decision: &Decision) -> Vec<&'static str> {
-    let asked = [
-        (decision.double_opt_in.is_some(), "double_opt_in"),
-        (decision.resubscribe.is_some(), "resubscribe"),
-    ];
+    let asked = [(decision.resubscribe.is_some(), "resubscribe")];
     asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, part)| *part).collect()
 }
 
@@ -94,14 +91,8 @@ mod tests {
         let mut decision = Decision::new(subject, version("a"), Timestamp::EPOCH);
         assert_eq!(parts(&decision), Vec::<&str>::new());
         let origin = Origin { file: "scripts/a.rhai".into(), line: 1, column: 1 };
-        decision.resubscribe = Some(origin.clone());
-        let value = crate::model::DoubleOptIn {
-            template: 4,
-            redirection_url: "https://example.com".to_owned(),
-            lists: Vec::new(),
-        };
-        decision.double_opt_in = Some(crate::model::Traced { value, origin });
-        assert_eq!(parts(&decision), ["double_opt_in", "resubscribe"]);
+        decision.resubscribe = Some(origin);
+        assert_eq!(parts(&decision), ["resubscribe"]);
         let unserved = Unserved::default();
         assert!(unserved.is_first(&version("a"), "resubscribe"));
         assert!(!unserved.is_first(&version("a"), "resubscribe"));

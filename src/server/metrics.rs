@@ -76,6 +76,7 @@ fn record(status: &Status) {
     let companies = status.companies.counts;
     let links = status.links.counts;
     let objects = status.objects.counts;
+    let asked = status.double_opt_ins.counts;
     for (metric, states) in [
         (
             telemetry::COMPANIES,
@@ -92,12 +93,14 @@ fn record(status: &Status) {
             &[("linked", links.linked), ("due", links.due), ("dead", links.dead)],
         ),
         (telemetry::OBJECTS, &[("due", objects.due), ("dead", objects.dead)]),
+        (telemetry::DOUBLE_OPT_INS, &[("due", asked.due), ("dead", asked.dead)]),
     ] {
         for (state, count) in states {
             gauge!(metric.name, "state" => *state).set(*count as f64);
         }
     }
     total(telemetry::OBJECTS_SENT).absolute(objects.sent);
+    total(telemetry::DOUBLE_OPT_INS_SENT).absolute(asked.sent);
     set(telemetry::VALUES_PARKED, status.values.counts.parked);
     set(telemetry::WORK, status.work);
     set(telemetry::DEAD_LETTERS, status.dead_letters);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Cause, CompanyCounts, LinkCounts, ObjectCounts};
+use super::{Cause, CompanyCounts, DoubleOptInCounts, LinkCounts, ObjectCounts};
 use crate::model::{CompanyState, CompanyValues, Record, RecordId, Timestamp};
 
 /// A company and what its derivation needs.
@@ -101,10 +101,8 @@ pub struct SinkCounts {
     pub links: LinkCounts,
     /// Custom objects.
     pub objects: ObjectCounts,
-    /// Addresses that were asked to confirm.
-    pub double_opt_ins: u64,
-    /// Addresses that wait to be asked.
-    pub double_opt_ins_due: u64,
+    /// People who are asked to confirm an opt-in.
+    pub double_opt_ins: DoubleOptInCounts,
     /// Opt-outs that were lifted.
     pub lifted: u64,
 }

@@ -9,6 +9,7 @@ mod brevo_arrival;
 mod company;
 mod connection;
 mod dead_letter;
+mod double_opt_in;
 mod error;
 mod event;
 mod event_count;
@@ -37,6 +38,7 @@ pub use company::{
 };
 pub use connection::{Connection, Way};
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
+pub use double_opt_in::{DoubleOptInEnd, DueDoubleOptIn};
 pub use error::StoreError;
 pub use event::{
     Derivation, Doubt, DueEvent, EventCounts, EventEnd, EventTarget, LIVE_SINCE, LastDerivation,
@@ -49,7 +51,7 @@ pub use object::{DueObject, ObjectEnd};
 pub use overlay::Overlay;
 pub use record_subject::RecordSubject;
 pub use rule_set::{FileChanges, RuleSetEntry, RuleSetSummary};
-pub use sinks::{CompanyCounts, LinkCounts, ObjectCounts};
+pub use sinks::{CompanyCounts, DoubleOptInCounts, LinkCounts, ObjectCounts};
 pub use sqlite::{AddressKey, SqliteStore};
 pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Conversations, Subject, SubjectQuery, Sublists};
@@ -406,6 +408,34 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         ends: Vec<(DueObject, ObjectEnd)>,
         now: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// Finds up to `limit` addresses that are to be asked to confirm now.
+    async fn due_double_opt_ins(
+        &self,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<DueDoubleOptIn>, StoreError>;
+
+    /// When the next address is to be asked to confirm.
+    async fn next_double_opt_in_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Notes that an address is about to be asked, before the call; false: it is not to be asked now.
+    async fn begin_double_opt_in(
+        &self,
+        due: DueDoubleOptIn,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Ends an attempt. What was changed meanwhile stays due.
+    async fn end_double_opt_in(
+        &self,
+        due: DueDoubleOptIn,
+        end: DoubleOptInEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Makes dead letters of those who were being asked when the last process ended; answers how many.
+    async fn recover_double_opt_ins(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Forgets a company that Brevo does not have any more, and makes it dirty.
     async fn lose_company(&self, id: RecordId, now: Timestamp) -> Result<(), StoreError>;

@@ -37,3 +37,14 @@ pub struct ObjectCounts {
     /// They are dead letters.
     pub dead: u64,
 }
+
+/// Figures of people who are asked to confirm an opt-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct DoubleOptInCounts {
+    /// Addresses that Brevo was asked to send the e-mail to.
+    pub sent: u64,
+    /// Addresses that wait to be asked.
+    pub due: u64,
+    /// They are dead letters.
+    pub dead: u64,
+}

@@ -152,7 +152,7 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cause {
     /// The class of the cause: `script`, `refused`, `identity`, `list`, `expired`, `crash`, `unusable`,
-    /// `event`, `object`, `link`.
+    /// `event`, `object`, `link`, `double_opt_in`.
     pub kind: &'static str,
     /// What happened, and what to do.
     pub message: String,

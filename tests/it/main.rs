@@ -19,6 +19,7 @@ mod conversations;
 mod cost;
 mod crash;
 mod custom_events;
+mod double_opt_in;
 mod events;
 mod faults;
 mod fuzz;

@@ -89,9 +89,12 @@ fn render(engine: &str, status: &StatusView) -> String {
     if let Some(events) = sink(&status.events) {
         row("events", &events);
     }
-    for (name, figures) in
-        [("companies", &status.companies), ("links", &status.links), ("objects", &status.objects)]
-    {
+    for (name, figures) in [
+        ("companies", &status.companies),
+        ("links", &status.links),
+        ("objects", &status.objects),
+        ("double opt-ins", &status.double_opt_ins),
+    ] {
         if let Some(figures) = sink(figures) {
             row("in Brevo", &format!("{name}: {figures}"));
         }
@@ -255,6 +258,7 @@ mod tests {
             "companies": { "synced": 68, "due": 1, "withheld": 0, "dead": 2, "disabled": null },
             "links": { "linked": 400, "due": 7, "dead": 1, "disabled": null },
             "objects": { "sent": 12, "due": 3, "dead": 0, "disabled": "the plan has none" },
+            "doubleOptIns": { "sent": 9, "due": 1, "dead": 1, "disabled": null },
             "duplicates": 3, "foreign": 1, "rederived": 4, "work": 0, "managed": 498, "deadLetters": 2,
             "rules": { "version": "0a1b2c", "loadedAt": "2026-01-10T04:00:00Z", "error": null },
             "rateLimits": {
@@ -285,6 +289,7 @@ events        5 sent, 200 known
 in Brevo      companies: 68 synced, 1 due, 2 dead
 in Brevo      links: 400 linked, 7 due, 1 dead
 in Brevo      objects: 12 sent, 3 due
+in Brevo      double opt-ins: 9 sent, 1 due, 1 dead
 rules         0a1b2c since 2026-01-10T04:00:00Z
 rate limit    intercom: 3 of 50 in 10 s
 degraded      brevo cannot be written to: no answer
@@ -324,9 +329,9 @@ degraded      brevo cannot be written to: no answer
     fn what_waits_for_brevo_is_left_unless_brevo_takes_none_of_it() {
         let status = StatusView::of(json!({
             "companies": { "due": 9 }, "events": { "due": 4, "disabled": "the plan has none" },
-            "links": { "due": 2 }, "objects": { "due": 3 },
+            "links": { "due": 2 }, "objects": { "due": 3 }, "doubleOptIns": { "due": 1 },
         }));
-        assert_eq!(status.unwrap().left_to_send(), 5);
+        assert_eq!(status.unwrap().left_to_send(), 6);
     }
 
     #[test]

@@ -76,6 +76,11 @@ pub(super) fn named<'s, 'a>(
                 collect(list, &mut names);
                 all.extend(names.into_iter().map(|named| (script, named)));
             }
+            ("double_opt_in", [_, _, lists]) => {
+                let mut names = Vec::new();
+                collect(lists, &mut names);
+                all.extend(names.into_iter().map(|named| (script, named)));
+            }
             ("add_to_lists", [_, table]) => {
                 let (script, table) = match table {
                     Expr::Variable(variable, ..) => match survey.constant(&variable.1) {

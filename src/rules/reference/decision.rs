@@ -208,7 +208,7 @@ pub(crate) const CONTACT: Group = Group {
                 Kind::Nothing,
             )],
             summary: "Lets Brevo ask the person to confirm an opt-in, by a message with a link.",
-            notes: "Once for each address, however often the contact is derived, and never to one who opted out.",
+            notes: "Once for each address that `brevo.email` names, whatever becomes of the contact and the rules; never to one who opted out, is on all these lists, or left them. Until it is sent, the newest decision counts.",
             failures: &[
                 "the template is no number of one",
                 "the URL is no web address",

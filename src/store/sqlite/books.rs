@@ -3,11 +3,11 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, companies, dead_letters, holds, objects};
+use super::{Ids, companies, dead_letters, double_opt_ins, holds, objects};
 use crate::model::Timestamp;
 use crate::store::{
-    EventCounts, ObjectCounts, RecordCounts, SinkCounts, StoreCounts, StoreError, Sync,
-    VerificationCounts,
+    DoubleOptInCounts, EventCounts, ObjectCounts, RecordCounts, SinkCounts, StoreCounts,
+    StoreError, Sync, VerificationCounts,
 };
 
 pub(super) fn put(tx: &Tx<'_>, ids: &Ids, sync: &Sync) -> Result<(), StoreError> {
@@ -149,6 +149,11 @@ pub(super) fn counts(
                     "SELECT count(*) FROM objects INDEXED BY objects_due WHERE workspace = ?1 AND state = 'due'",
                 )?,
                 dead: dead_letters::count(conn, ids, objects::TASK)?,
+            },
+            double_opt_ins: DoubleOptInCounts {
+                sent: counter("double_opt_ins")?,
+                due: double_opt_ins::count(conn, ids)?,
+                dead: dead_letters::count(conn, ids, double_opt_ins::TASK)?,
             },
             ..SinkCounts::default()
         },

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::work::{self, Because};
 use super::writer::Tx;
-use super::{Ids, companies, events, objects};
+use super::{Ids, companies, double_opt_ins, events, objects};
 use crate::model::Timestamp;
 use crate::store::{
     Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
@@ -101,8 +101,9 @@ pub(super) fn bury_other(
     tx.conn
         .prepare_cached(
             "INSERT INTO dead_letters
-                 (workspace, task, key, kind, message, origin, response, rule_set, carried, attempts, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)",
+                 (workspace, task, key, kind, message, origin, response, rule_set, carried, attempts, at,
+                  request)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11)",
         )?
         .execute((
             ids.workspace(),
@@ -115,6 +116,7 @@ pub(super) fn bury_other(
             &cause.rule_set,
             attempts,
             now.seconds(),
+            &cause.request,
         ))?;
     Ok(())
 }
@@ -240,6 +242,10 @@ pub(super) fn retry(
                 companies::revive_link(tx, ids, id, now)?;
                 continue;
             }
+            double_opt_ins::TASK => {
+                double_opt_ins::revive(tx, ids, id, now)?;
+                continue;
+            }
             _ => {}
         }
         let Some(task) = Task::from_text(task) else {
@@ -272,6 +278,7 @@ pub(super) fn discard(tx: &Tx<'_>, ids: &Ids, query: &DeadLetterQuery) -> Result
         match (task.as_deref(), key) {
             (Some(EVENT), Some(event)) => events::drop_dead(tx, ids, event)?,
             (Some(objects::TASK), Some(object)) => objects::drop_dead(tx, ids, object)?,
+            (Some(double_opt_ins::TASK), Some(asked)) => double_opt_ins::drop_dead(tx, asked)?,
             _ => {}
         }
     }

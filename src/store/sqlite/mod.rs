@@ -8,6 +8,7 @@ mod companies;
 mod connections;
 mod conversations;
 mod dead_letters;
+mod double_opt_ins;
 mod event_totals;
 mod events;
 mod holds;
@@ -45,11 +46,11 @@ use writer::Writer;
 
 use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
-    DeadLetter, DeadLetterQuery, DueEvent, DueLinks, DueObject, EventCount, EventEnd, EventReading,
-    EventReadings, FoundCompany, HeldChange, Hold, Judged, LinkEnd, Measure, MirrorEntry, Missing,
-    ObjectEnd, OpenImport, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
-    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
-    Task, WorkKey,
+    DeadLetter, DeadLetterQuery, DoubleOptInEnd, DueDoubleOptIn, DueEvent, DueLinks, DueObject,
+    EventCount, EventEnd, EventReading, EventReadings, FoundCompany, HeldChange, Hold, Judged,
+    LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd, OpenImport, OptOut, Priority, RecordSubject,
+    Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts, StoreError, Subject,
+    SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
@@ -60,7 +61,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 17;
+const SCHEMA: i64 = 18;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -278,6 +279,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0015_objects.sql")),
         M::up(include_str!("../migrations/0016_linked.sql")),
         M::up(include_str!("../migrations/0017_sms_numbers.sql")),
+        M::up(include_str!("../migrations/0018_double_opt_ins.sql")),
     ])
 }
 
@@ -969,6 +971,39 @@ impl Store for SqliteStore {
             ends.iter().try_for_each(|(object, end)| objects::end(tx, ids, object, end, now))
         })
         .await
+    }
+
+    async fn due_double_opt_ins(
+        &self,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<DueDoubleOptIn>, StoreError> {
+        self.read(move |conn, ids| double_opt_ins::due(conn, ids, limit, now)).await
+    }
+
+    async fn next_double_opt_in_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(double_opt_ins::next_due).await
+    }
+
+    async fn begin_double_opt_in(
+        &self,
+        due: DueDoubleOptIn,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx, ids| double_opt_ins::begin(tx, ids, &due, now)).await
+    }
+
+    async fn end_double_opt_in(
+        &self,
+        due: DueDoubleOptIn,
+        end: DoubleOptInEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, ids| double_opt_ins::end(tx, ids, &due, &end, now)).await
+    }
+
+    async fn recover_double_opt_ins(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx, ids| double_opt_ins::recover(tx, ids, now)).await
     }
 
     async fn lose_company(&self, company: RecordId, now: Timestamp) -> Result<(), StoreError> {

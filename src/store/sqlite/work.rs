@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, companies, dead_letters, events, holds, mirror, objects, overlays};
+use super::{
+    Ids, companies, dead_letters, double_opt_ins, events, holds, mirror, objects, overlays,
+};
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
     Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Suspicion, Task, WorkKey,
@@ -337,7 +339,8 @@ pub(super) fn settle(
             if is_last { remove(tx, at)? } else { release(tx, at, now, None, 0)? }
         }
     }
-    Ok(())
+    // Behind what becomes of holds: who waits for approval is not asked.
+    double_opt_ins::keep(tx, ids, settlement, now)
 }
 
 type At<'a> = (&'a str, &'a str, &'a str);
