@@ -1129,6 +1129,8 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
+mod double_opt_ins_tests;
+#[cfg(test)]
 mod prune_tests;
 #[cfg(test)]
 mod tests;
