@@ -264,6 +264,7 @@ async fn naive(sandbox: &Sandbox, sample: usize, contacts: usize) {
         api_key: SecretString::from(sandbox.brevo.api_key()),
         rates: BucketRates::general(),
         backoff_base: Duration::from_secs(1),
+        timeout: BrevoSettings::TIMEOUT,
         book: None,
     };
     let brevo = BrevoClient::new(settings, Arc::new(SystemClock)).unwrap();

@@ -88,8 +88,15 @@ pub struct BrevoSettings {
     pub rates: BucketRates,
     /// The wait before the first repetition; later ones double.
     pub backoff_base: Duration,
+    /// Longest time of one call, response included.
+    pub timeout: Duration,
     /// Where calls are noted that count for an hour; none: nowhere.
     pub book: Option<Arc<dyn ChargeBook>>,
+}
+
+impl BrevoSettings {
+    /// How long a call may take, as a rule.
+    pub const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// Where calls are noted that count for an hour, so that a restart does not spend the hour twice.
@@ -158,7 +165,7 @@ impl BrevoClient {
         counter: Arc<CallCounter>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BrevoError> {
-        let BrevoSettings { base_url, api_key, backoff_base, book, .. } = settings;
+        let BrevoSettings { base_url, api_key, backoff_base, timeout, book, .. } = settings;
         if base_url.cannot_be_a_base() || !base_url.has_host() {
             return Err(BrevoError::Unusable(
                 "brevo's `base_url` must be an http(s) address".into(),
@@ -167,7 +174,7 @@ impl BrevoClient {
         let mut key = HeaderValue::from_str(api_key.expose_secret().trim())
             .map_err(|_| BrevoError::Unusable("brevo's API key cannot stand in a header".into()))?;
         key.set_sensitive(true);
-        let http = HttpClient::new(&HttpOptions::default())
+        let http = HttpClient::new(&HttpOptions { timeout, ..HttpOptions::default() })
             .map_err(|error| BrevoError::Unusable(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             http,
@@ -427,6 +434,7 @@ mod tests {
             api_key: "secret-key".into(),
             rates: BucketRates::general(),
             backoff_base: Duration::from_millis(1),
+            timeout: BrevoSettings::TIMEOUT,
             book: None,
         };
         BrevoClient::new(settings, Arc::new(ManualClock::at(Timestamp::EPOCH))).unwrap()

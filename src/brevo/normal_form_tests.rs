@@ -152,6 +152,7 @@ async fn what_is_written_over_http_makes_no_difference_when_it_is_read() {
         api_key: sandbox.api_key().into(),
         rates: BucketRates::unlimited(),
         backoff_base: std::time::Duration::from_millis(1),
+        timeout: BrevoSettings::TIMEOUT,
         book: None,
     };
     let client = BrevoClient::new(settings, clock).unwrap();

@@ -28,6 +28,7 @@ fn client_of(sandbox: &BrevoSandbox) -> BrevoClient {
         api_key: sandbox.api_key().into(),
         rates: BucketRates::unlimited(),
         backoff_base: Duration::from_millis(1),
+        timeout: BrevoSettings::TIMEOUT,
         book: None,
     };
     let clock = ManualClock::at(Timestamp::from_seconds(1_768_000_000));

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use tokio::sync::Mutex;
 
 use crate::brevo::{BrevoClient, BrevoError, Catalogue, ErrorKind, type_for_creation};
@@ -19,6 +21,8 @@ const TTL: Duration = Duration::from_secs(600);
 const ABSENCE_TTL: Duration = Duration::from_secs(60);
 /// How many absent names are remembered.
 const ABSENT: u64 = 10_000;
+/// How many answers are kept: the newest one counts, and one that is still on its way.
+const AGES: u64 = 2;
 /// The folder that lists are made in.
 const FOLDER: &str = "tajo";
 
@@ -123,8 +127,12 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     brevo: BrevoClient,
-    attributes: Cache<(), Arc<Catalogue>>,
-    lists: Cache<(), Arc<Lists>>,
+    /// By the age that they were asked for in.
+    attributes: Cache<u64, Arc<Catalogue>>,
+    lists: Cache<u64, Arc<Lists>>,
+    /// Counts up when what is known is no longer true: an answer to a question of an earlier age may
+    /// come late, and is not believed.
+    age: Arc<AtomicU64>,
     /// What was looked for and was not there a moment ago.
     absent: Cache<String, ()>,
     /// Held while something is made, so that nothing is made twice.
@@ -133,10 +141,18 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(brevo: BrevoClient) -> Self {
-        let attributes = Cache::builder().max_capacity(1).time_to_live(TTL).build();
-        let lists = Cache::builder().max_capacity(1).time_to_live(TTL).build();
+        let lru = EvictionPolicy::lru;
+        let attributes = Cache::builder().max_capacity(AGES).eviction_policy(lru());
+        let lists = Cache::builder().max_capacity(AGES).eviction_policy(lru());
         let absent = Cache::builder().max_capacity(ABSENT).time_to_live(ABSENCE_TTL).build();
-        Self { brevo, attributes, lists, absent, making: Arc::default() }
+        Self {
+            brevo,
+            attributes: attributes.time_to_live(TTL).build(),
+            lists: lists.time_to_live(TTL).build(),
+            age: Arc::default(),
+            absent,
+            making: Arc::default(),
+        }
     }
 
     /// The account's lists and attributes, asked for at most once in ten minutes.
@@ -145,8 +161,9 @@ impl Account {
             self.brevo.attributes(lane).await.map(|all| Arc::new(Catalogue::from_iter(all)))
         };
         let lists = async { self.brevo.lists(lane).await.map(|all| Arc::new(Lists::new(all))) };
-        let catalogue = self.attributes.try_get_with((), attributes).await.map_err(unshared)?;
-        let lists = self.lists.try_get_with((), lists).await.map_err(unshared)?;
+        let age = self.age.load(Ordering::Acquire);
+        let catalogue = self.attributes.try_get_with(age, attributes).await.map_err(unshared)?;
+        let lists = self.lists.try_get_with(age, lists).await.map_err(unshared)?;
         Ok(Snapshot { catalogue, lists })
     }
 
@@ -155,7 +172,8 @@ impl Account {
         let attributes = async {
             self.brevo.attributes(lane).await.map(|all| Arc::new(Catalogue::from_iter(all)))
         };
-        match self.attributes.try_get_with((), attributes).await.map_err(unshared) {
+        let age = self.age.load(Ordering::Acquire);
+        match self.attributes.try_get_with(age, attributes).await.map_err(unshared) {
             Err(error) if error.kind() == ErrorKind::Permanent => Ok(Arc::default()),
             found => found,
         }
@@ -175,11 +193,14 @@ impl Account {
         }
         let _making = self.making.lock().await;
         // Somebody may have made it since.
-        self.forget().await;
+        self.forget();
         let known = self.snapshot(lane).await?;
         if config.brevo.create_attributes {
-            self.create_attributes(lane, &config.brevo, &known, wanted).await?;
-            self.create_options(lane, &known, wanted).await?;
+            let made = self.create_attributes(lane, &config.brevo, &known, wanted).await;
+            let made = made.and(self.create_options(lane, &known, wanted).await);
+            // After a failure, too: some were made before it.
+            self.forget();
+            made?;
         }
         if config.brevo.create_lists {
             for name in
@@ -209,7 +230,7 @@ impl Account {
             return Ok(id);
         }
         let _making = self.making.lock().await;
-        self.forget().await;
+        self.forget();
         let known = self.snapshot(lane).await?;
         match known.lists.first_named(name) {
             Some(id) => Ok(id),
@@ -218,9 +239,8 @@ impl Account {
     }
 
     /// Forgets what is known, because Brevo answered otherwise.
-    pub(crate) async fn forget(&self) {
-        self.attributes.invalidate(&()).await;
-        self.lists.invalidate(&()).await;
+    pub(crate) fn forget(&self) {
+        self.age.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn create_attributes(
@@ -246,7 +266,6 @@ impl Account {
                 Err(error) => return Err(error),
             }
             tracing::info!(attribute.name = %name, attribute.kind = %kind, "made an attribute in brevo");
-            self.attributes.invalidate(&()).await;
         }
         Ok(())
     }
@@ -273,7 +292,6 @@ impl Account {
                 Err(error) => return Err(error),
             }
             tracing::info!(attribute.name = %name, options = labels.len(), "made options of an attribute in brevo");
-            self.attributes.invalidate(&()).await;
         }
         Ok(())
     }
@@ -286,7 +304,7 @@ impl Account {
         };
         let id = self.brevo.create_list(lane, name, folder).await?;
         tracing::info!(list.id = %id, list.name = name, "made a list in brevo");
-        self.lists.invalidate(&()).await;
+        self.forget();
         Ok(id)
     }
 }
@@ -353,3 +371,7 @@ fn options(kind: AttributeType, values: &[AttributeValue]) -> Vec<String> {
 fn unshared(error: Arc<BrevoError>) -> BrevoError {
     (*error).clone()
 }
+
+#[cfg(test)]
+#[path = "account_tests.rs"]
+mod tests;

@@ -42,6 +42,7 @@ mod status;
 mod suppression;
 mod sweep;
 mod tell_intercom;
+mod timeouts;
 mod unserved;
 mod verification;
 mod writer;
@@ -67,10 +68,11 @@ pub use rule_history::{
 };
 pub use runtime::Schedule;
 use serde_json::Value;
-pub(crate) use services::Services;
 pub use services::rule_environment;
+pub(crate) use services::{Ground, Services};
 pub use status::{RateLimits, RulesView, SinkView, Status};
 pub use sweep::{ResourceView, SweepView, SyncRequest, sweeps_view};
+pub use timeouts::Timeouts;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -96,6 +98,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     config: ArcSwap<Config>,
     services: ArcSwap<Services>,
+    timeouts: Timeouts,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     rules: Rules,
@@ -149,6 +152,16 @@ impl Engine {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EngineError> {
+        Self::open_with(config, store, clock, Timeouts::default()).await
+    }
+
+    /// Likewise, with other times after which a call counts as not answered.
+    pub async fn open_with(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        timeouts: Timeouts,
+    ) -> Result<Self, EngineError> {
         if config.intercom.direction == Direction::BrevoToIntercom {
             let text = "`direction: brevo_to_intercom` is not available yet, and the other direction was not asked for";
             return Err(EngineError::Unconfigured(text.to_owned()));
@@ -158,8 +171,9 @@ impl Engine {
         let budget = Arc::new(budget);
         let known = connection::Known::load(&*store, &config.intercom).await?;
         let access = known.access(&config.intercom);
-        let services =
-            Services::new(&config, access.as_ref(), &store, &clock, &stop, &budget, None)?;
+        let ground =
+            Ground { store: &store, clock: &clock, stop: &stop, budget: &budget, timeouts };
+        let services = Services::new(&config, access.as_ref(), ground, None)?;
         budget.hand_over(&services.brevo).await?;
         let earlier = store.last_rule_set().await?.map(rule_history::source_files);
         let pinned = match store.rules_pin().await? {
@@ -184,6 +198,7 @@ impl Engine {
         let inner = Inner {
             config: ArcSwap::from_pointee(config),
             services: ArcSwap::from_pointee(services),
+            timeouts,
             store,
             clock,
             rules,

@@ -14,6 +14,7 @@ use super::connection::Access;
 use super::hydrate::Hydrator;
 use super::importer::Importer;
 use super::read_back::ReadBack;
+use super::timeouts::Timeouts;
 use crate::brevo::{BrevoClient, BrevoSettings, BucketRates, ChargeBook};
 use crate::config::{Config, OnBrevoDelete, RateTier};
 use crate::http::Lane;
@@ -44,17 +45,25 @@ pub(crate) struct Services {
     contacts_per_second: f64,
 }
 
+/// What services stand on, whatever the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) store: &'a Arc<dyn Store>,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) stop: &'a CancellationToken,
+    pub(crate) budget: &'a Arc<Budget>,
+    pub(crate) timeouts: Timeouts,
+}
+
 impl Services {
     /// The services of a configuration. What `former` ones have used of the rate limits counts on.
     pub(crate) fn new(
         config: &Config,
         access: Option<&Access>,
-        store: &Arc<dyn Store>,
-        clock: &Arc<dyn Clock>,
-        stop: &CancellationToken,
-        budget: &Arc<Budget>,
+        ground: Ground<'_>,
         former: Option<&Self>,
     ) -> Result<Self, EngineError> {
+        let Ground { store, clock, stop, budget, timeouts } = ground;
         let missing = |what: &str| EngineError::Unconfigured(format!("`{what}` is not set"));
         let intercom = &config.intercom;
         let intercom = match access.filter(|_| intercom.enabled) {
@@ -62,6 +71,7 @@ impl Services {
                 let settings = IntercomSettings {
                     api_version: api_version.clone(),
                     requests_per_window: intercom.plan.requests_per_window(),
+                    timeout: timeouts.intercom,
                     ..IntercomSettings::new(intercom.base_url.clone(), token.clone())
                 };
                 Some(IntercomClient::new(settings, Arc::clone(clock))?)
@@ -80,6 +90,7 @@ impl Services {
             api_key,
             rates,
             backoff_base: BACKOFF,
+            timeout: timeouts.brevo,
             book: Some(Arc::clone(budget) as Arc<dyn ChargeBook>),
         };
         let brevo = match former {

@@ -136,7 +136,7 @@ impl Inner {
         self.store.put_verified(verdicts).await?;
         if is_dropped {
             // The attribute may be another one by now.
-            services.account.forget().await;
+            services.account.forget();
             self.bulk_work.notify_one();
         }
         self.remember_parked().await?;

@@ -48,6 +48,9 @@ pub struct IntercomSettings {
 }
 
 impl IntercomSettings {
+    /// How long a call may take, as a rule.
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
+
     /// API 2.11, 50 calls in 10 seconds, 30 seconds a call, backoff from one second.
     pub fn new(base_url: Url, access_token: SecretString) -> Self {
         Self {
@@ -55,7 +58,7 @@ impl IntercomSettings {
             access_token,
             api_version: "2.11".to_owned(),
             requests_per_window: 50,
-            timeout: Duration::from_secs(30),
+            timeout: Self::TIMEOUT,
             backoff_base: Duration::from_secs(1),
         }
     }

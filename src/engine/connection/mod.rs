@@ -16,7 +16,7 @@ pub use access::{Access, ConnectionView, Origin, access_in, connections_in};
 pub use connect::{ConnectError, Connected, NewToken, connect_by_code, oauth_app};
 use tokio::time::timeout;
 
-use super::{Engine, EngineError, Inner, Services};
+use super::{Engine, EngineError, Ground, Inner, Services};
 use crate::config::Config;
 use crate::http::{Backoff, Lane, random_fraction};
 use crate::intercom::OAuthApp;
@@ -100,9 +100,9 @@ impl Inner {
         let known = self.known();
         let access = known.access(&config.intercom);
         let former = self.services.load_full();
-        let Self { store, clock, stop, budget, .. } = self;
-        let services =
-            Services::new(config, access.as_ref(), store, clock, stop, budget, Some(&former))?;
+        let Self { store, clock, stop, budget, timeouts, .. } = self;
+        let ground = Ground { store, clock, stop, budget, timeouts: *timeouts };
+        let services = Services::new(config, access.as_ref(), ground, Some(&former))?;
         self.services.store(Arc::new(services));
         self.token_news.notify_one();
         Ok(())

@@ -294,7 +294,7 @@ impl Writer<'_> {
         if change.add.is_empty() && change.remove.is_empty() {
             return Ok(false);
         }
-        self.account.forget().await;
+        self.account.forget();
         let known = self.account.snapshot(self.lane).await?;
         Ok(change.add.union(&change.remove).any(|list| !known.lists.has(*list)))
     }

@@ -189,6 +189,7 @@ pub(in crate::cli) fn client(config: &Config) -> Result<BrevoClient, Failure> {
         api_key: config.brevo.api_key.clone().unwrap_or_default(),
         rates: BucketRates::general(),
         backoff_base: BACKOFF,
+        timeout: BrevoSettings::TIMEOUT,
         book: None,
     };
     Ok(BrevoClient::new(settings, Arc::new(SystemClock))?)
