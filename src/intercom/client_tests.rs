@@ -308,6 +308,17 @@ async fn a_scroll_whose_answer_is_lost_is_not_continued() {
 }
 
 #[tokio::test]
+async fn a_scroll_that_is_not_found_has_expired_whatever_the_words() {
+    let gone = error(404, "not_found");
+    let (_server, client) = Server::start(vec![gone.clone(), gone]).await;
+    let error = client.companies_scroll(Lane::Bulk, Some("s")).await.unwrap_err();
+    assert!(matches!(error, IntercomError::ScrollExpired), "{error}");
+    // Without one to go on with it is the call that is not there.
+    let error = client.companies_scroll(Lane::Bulk, None).await.unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+}
+
+#[tokio::test]
 async fn a_scroll_of_another_tool_is_told_from_a_failure() {
     let (_server, client) = Server::start(vec![error(400, "scroll_exists")]).await;
     let error = client.companies_scroll(Lane::Bulk, None).await.unwrap_err();

@@ -193,7 +193,13 @@ impl IntercomClient {
         let query: Vec<_> =
             scroll.map(|scroll| ("scroll_param", scroll.to_owned())).into_iter().collect();
         let request = self.request(Method::GET, &["companies", "scroll"], &query, ROUTE)?;
-        let answer = self.call(lane, request, Repeat::IfNotAccepted).await?;
+        let answer = match self.call(lane, request, Repeat::IfNotAccepted).await {
+            // Whatever the words: what a scroll goes on with is no longer there.
+            Err(error) if scroll.is_some() && error.is_not_found() => {
+                return Err(IntercomError::ScrollExpired);
+            }
+            answered => answered?,
+        };
         let rows = rows(&answer, &["data", "companies"], ROUTE)?;
         let (snapshots, unusable) = usable(rows, |row| company(row, &answer));
         let next = answer.value.get("scroll_param").and_then(Value::as_str).or(scroll);
