@@ -172,6 +172,11 @@ impl Seed {
         self.random_seed
     }
 
+    /// The time from which the others count.
+    pub(super) fn time(&self, now: Timestamp) -> Timestamp {
+        self.as_of.unwrap_or(now)
+    }
+
     /// How many contacts.
     pub fn contact_count(&self) -> usize {
         self.contacts
@@ -189,7 +194,7 @@ impl Seed {
 
     /// Company `number`, as `POST /companies` takes it.
     pub fn company(&self, number: usize, now: Timestamp) -> Value {
-        let now = self.as_of.unwrap_or(now);
+        let now = self.time(now);
         let mut random = Random::new(self.random_seed ^ 0xc0_4a_11, number);
         let created_at = now.seconds() - DAY_SECONDS * (30 + random.below(900) as i64);
         let updated_at = created_at + random.below((now.seconds() - created_at) as u64) as i64;
@@ -220,7 +225,7 @@ impl Seed {
     /// Contact `number`.
     pub fn contact(&self, number: usize, now: Timestamp) -> SeededContact {
         let person = self.person(number);
-        let now = self.as_of.unwrap_or(now);
+        let now = self.time(now);
         let mut random = Random::new(self.random_seed ^ 0xda_7e, number);
         let updated_at = now.seconds() - 60 - random.below(365 * DAY_SECONDS as u64) as i64;
         let created_at = updated_at - random.below(700 * DAY_SECONDS as u64) as i64;

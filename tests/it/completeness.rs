@@ -192,48 +192,6 @@ async fn conversations_are_read_counted_and_ended_as_contacts_are() {
     assert_eq!(asked, 2, "each of two full sweeps asked for what it did not see");
 }
 
-/// Faults of every kind on the way cost time, and nothing else.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_with_faults_ends_as_one_without() {
-    let as_of = SystemClock.now();
-    let seed = || Seed::new(500).companies(120).as_of(as_of);
-    let calm = App::builder().with_seed(seed()).start().await;
-    calm.sync().await;
-
-    let app = App::builder().with_seed(seed()).start().await;
-    let intercom = &app.sandbox.intercom;
-    intercom.fail_next("GET /contacts", Failure::RateLimited { retry_after: None }, 1);
-    intercom.fail_next("GET /contacts", Failure::Status(500), 1);
-    intercom.fail_next("GET /contacts", Failure::EmptyBody, 1);
-    intercom.fail_next("POST /companies/list", Failure::BadGateway, 1);
-    intercom.fail_after(1, "GET /companies/scroll", Failure::LostScroll, 1);
-    intercom.fail_next("GET /tags", Failure::Status(503), 1);
-    intercom.fail_next("GET /conversations", Failure::Status(500), 1);
-    intercom.drift_while_paging(3);
-    let sync = app.request(SyncKind::Full, &[], None).await;
-    let sync = app.ended(&sync).await;
-    assert_eq!(sync.state, SyncState::Done, "{sync:?}");
-    app.drained().await;
-    app.sync().await;
-    let known = |app: &App| {
-        let mut state = app.sandbox.brevo.snapshot();
-        for contact in state.as_object_mut().unwrap().values_mut() {
-            let attributes = contact["attributes"].as_object_mut().unwrap();
-            attributes.remove("SMS");
-            // Who drifts does so by being contacted, which the other run does not do to anybody.
-            attributes.remove("LAST_CONTACTED");
-        }
-        state
-    };
-    assert_eq!(known(&app), known(&calm));
-    let figures = async |app: &App| {
-        let status = app.status().await;
-        (status.contacts_synced, status.companies_synced)
-    };
-    assert_eq!(figures(&app).await, figures(&calm).await);
-    app.assert_consent_kept();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_never_answered_is_made_again() {
     let app = App::builder().with_seed(Seed::new(300).companies(5)).start().await;

@@ -239,7 +239,7 @@ async fn an_address_of_the_rules_choice_may_be_somebody_elses_contact() {
 }
 
 #[track_caller]
-fn assert_same(state: &Value, expected: &Value) {
+pub(crate) fn assert_same(state: &Value, expected: &Value) {
     let (state, expected) = (state.as_object().unwrap(), expected.as_object().unwrap());
     for (email, contact) in expected {
         assert_eq!(state.get(email), Some(contact), "{email}");
@@ -249,7 +249,7 @@ fn assert_same(state: &Value, expected: &Value) {
 
 /// What Brevo holds, but for two things that depend on which calls were made: who is on the technical
 /// list, and which of two people with one phone number got it first.
-fn decided_state(app: &App) -> Value {
+pub(crate) fn decided_state(app: &App) -> Value {
     let phones: Vec<String> =
         app.sandbox.intercom.contacts().iter().filter_map(|c| digits(&c["phone"])).collect();
     let is_shared = |phone: &Value| {

@@ -22,6 +22,7 @@ mod custom_events;
 mod double_opt_in;
 mod events;
 mod faults;
+mod faults_together;
 mod fuzz;
 mod gone;
 mod guard;

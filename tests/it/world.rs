@@ -6,6 +6,7 @@
 //! worlds are made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -71,6 +72,10 @@ enum Fault {
     Status(&'static str, u16, usize),
     Lost(&'static str, usize),
     LostAfter(&'static str, usize),
+    Hangs(&'static str),
+    HangsAfter(&'static str),
+    /// In process for this many seconds.
+    ImportLate(u64),
     ImportFails,
     RowsDropped(usize),
 }
@@ -137,11 +142,23 @@ fn fault() -> impl Strategy<Value = Fault> {
         "POST /v3/contacts/import",
         "GET /v3/processes/*",
     ]);
+    // An import that is lost on its way is looked for half a minute long.
+    let alone = prop::sample::select(vec![
+        "POST /v3/contacts",
+        "PUT /v3/contacts/*",
+        "GET /v3/contacts",
+        "GET /v3/contacts/*",
+        "POST /v3/contacts/lists/*",
+        "GET /v3/processes/*",
+    ]);
     let status = prop::sample::select(vec![425_u16, 429, 500, 503]);
     prop_oneof![
         4 => (call.clone(), status, 1_usize..4).prop_map(|(c, s, n)| Fault::Status(c, s, n)),
         2 => (call.clone(), 1_usize..3).prop_map(|(call, n)| Fault::Lost(call, n)),
         3 => (call, 1_usize..3).prop_map(|(call, n)| Fault::LostAfter(call, n)),
+        2 => alone.clone().prop_map(Fault::Hangs),
+        2 => prop_oneof![alone, Just("POST /v3/contacts/import")].prop_map(Fault::HangsAfter),
+        1 => (1_u64..8).prop_map(Fault::ImportLate),
         1 => Just(Fault::ImportFails),
         2 => (2_usize..9).prop_map(Fault::RowsDropped),
     ]
@@ -255,6 +272,9 @@ fn inject(app: &App, faults: &[Fault]) {
             }
             Fault::Lost(call, times) => brevo.reset_next(*call, *times),
             Fault::LostAfter(call, times) => brevo.reset_after_commit_next(*call, *times),
+            Fault::Hangs(call) => brevo.hang_next(*call, 1),
+            Fault::HangsAfter(call) => brevo.hang_after_commit_next(*call, 1),
+            Fault::ImportLate(seconds) => brevo.late_import_next(Duration::from_secs(*seconds)),
             Fault::ImportFails => brevo.import_fails_next(),
             Fault::RowsDropped(every) => {
                 let rows: Vec<String> = (0..140).step_by(*every).map(address).collect();
@@ -291,6 +311,7 @@ fn compare(app: &App, expected: &[Expected]) -> Result<(), TestCaseError> {
 async fn start(world: &World) -> App {
     let app = App::builder()
         .with_real_limits()
+        .with_timeout(Duration::from_secs(2))
         .without_guard()
         .with_script("mapping.rhai", RULES)
         .with_script("tags.rhai", "")

@@ -478,6 +478,11 @@ impl BrevoSandbox {
         self.shared.moods().add(matcher.into(), Mishap::HangAfterCommit, times);
     }
 
+    /// How many of the failures that were asked for have not happened yet.
+    pub fn failures_left(&self) -> usize {
+        self.shared.moods().left()
+    }
+
     /// A wait before every answer from now on; zero ends it.
     pub fn slow(&self, latency: Duration) {
         self.shared.moods().latency = (!latency.is_zero()).then_some(latency);
@@ -511,6 +516,12 @@ impl BrevoSandbox {
     /// The next import that is accepted stays `in_process` for ever; later ones go on.
     pub fn stuck_import_next(&self) {
         self.shared.moods().add_import(ImportMishap::Sticks);
+    }
+
+    /// The next import that is accepted is `in_process` for this long and then applied; later ones
+    /// wait for it.
+    pub fn late_import_next(&self, by: Duration) {
+        self.shared.moods().add_import(ImportMishap::Late(by));
     }
 
     /// The next import that is accepted loses the rows of these addresses and does not say so.

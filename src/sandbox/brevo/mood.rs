@@ -58,6 +58,8 @@ pub(super) enum ImportMishap {
     Fails,
     /// It stays `in_process` for ever; no row is applied.
     Sticks,
+    /// It stays `in_process` this long before its rows are applied; later ones wait.
+    Late(Duration),
     /// The rows of these addresses, in lower case, vanish without a trace.
     DropsRows(Vec<String>),
 }
@@ -99,6 +101,11 @@ impl Moods {
         let mishap = mishap.clone();
         self.mishaps.retain(|(_, _, times)| *times > 0);
         Some(mishap)
+    }
+
+    /// How many requests and imports are still to meet a mishap.
+    pub(super) fn left(&self) -> usize {
+        self.mishaps.iter().map(|(_, _, times)| times).sum::<usize>() + self.imports.len()
     }
 
     pub(super) fn take_import(&mut self) -> ImportMishap {

@@ -273,11 +273,14 @@ pub(super) async fn run_imports(
         tokio::time::sleep(delay).await;
         shared.account().set_process(job.process, ProcessStatus::InProcess);
         tokio::time::sleep(delay).await;
+        if let ImportMishap::Late(by) = job.mishap {
+            tokio::time::sleep(by).await;
+        }
         match job.mishap {
             // The next one goes on: whether a stuck import blocks others is not known.
             ImportMishap::Sticks => continue,
             ImportMishap::Fails => shared.account().set_process(job.process, ProcessStatus::Failed),
-            ImportMishap::None | ImportMishap::DropsRows(_) => {
+            ImportMishap::None | ImportMishap::Late(_) | ImportMishap::DropsRows(_) => {
                 let mut account = shared.account();
                 account.finish_import(&job, &shared.origin);
                 shared.courier.send(account.hooks.take());

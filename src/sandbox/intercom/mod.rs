@@ -421,6 +421,11 @@ impl IntercomSandbox {
         self.fail_next(matcher, Failure::Hang, 1);
     }
 
+    /// How many of the failures that were asked for have not happened yet.
+    pub fn failures_left(&self) -> usize {
+        self.shared.moods.left()
+    }
+
     /// Forgets the failures that have not happened yet.
     pub fn forgive(&self) {
         self.shared.moods.clear();

@@ -61,6 +61,11 @@ impl Moods {
         Some(failure)
     }
 
+    /// How many requests are still to fail.
+    pub(super) fn left(&self) -> usize {
+        self.lock().iter().map(|mood| mood.left).sum()
+    }
+
     pub(super) fn clear(&self) {
         self.lock().clear();
     }

@@ -96,6 +96,7 @@ impl State {
 
     /// Adds seeded data; fires nothing.
     pub(super) fn seed(&mut self, seed: &Seed, now: Timestamp) -> Result<(), Refused> {
+        let now = seed.time(now);
         let tags: Vec<Arc<str>> = seed.tags().iter().map(|name| self.tag_named(name)).collect();
         let mut companies = Vec::new();
         for number in 0..seed.company_count() {

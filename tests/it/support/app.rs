@@ -8,7 +8,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::Value;
 use tajo::config::Config;
-use tajo::engine::{Engine, Schedule, Status, SyncRequest};
+use tajo::engine::{Engine, Schedule, Status, SyncRequest, Timeouts};
 use tajo::intercom::Unverified;
 use tajo::model::{Clock, SystemClock};
 use tajo::sandbox::brevo::Limits;
@@ -28,6 +28,7 @@ pub(crate) struct AppBuilder {
     hanging: Option<&'static str>,
     limited: bool,
     unguarded: bool,
+    timeouts: Timeouts,
     clock: Arc<dyn Clock>,
 }
 
@@ -81,6 +82,12 @@ impl AppBuilder {
         self
     }
 
+    /// After this long a call counts as not answered, so that a test need not wait for a minute.
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts = Timeouts { intercom: timeout, brevo: timeout };
+        self
+    }
+
     /// A script instead of the default one of this name.
     pub(crate) fn with_script(mut self, name: &str, text: &str) -> Self {
         self.scripts.push((name.to_owned(), text.to_owned()));
@@ -109,6 +116,7 @@ impl AppBuilder {
         let mut app = App {
             limited: self.limited,
             unguarded: self.unguarded,
+            timeouts: self.timeouts,
             sandbox,
             engine: None,
             clock,
@@ -129,6 +137,7 @@ pub(crate) struct App {
     settings: Vec<(&'static str, String)>,
     limited: bool,
     unguarded: bool,
+    timeouts: Timeouts,
 }
 
 impl App {
@@ -145,6 +154,7 @@ impl App {
             hanging: None,
             limited: false,
             unguarded: false,
+            timeouts: Timeouts::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -155,6 +165,11 @@ impl App {
 
     pub(crate) fn script(&self, name: &str) -> PathBuf {
         self.folder.path().join("scripts").join(name)
+    }
+
+    /// The file of the store.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.folder.path().join("data/tajo.db")
     }
 
     /// The configuration that points the engine at the sandbox.
@@ -178,10 +193,12 @@ impl App {
 
     pub(crate) async fn start_engine(&mut self) {
         let config = self.config();
-        let path = self.folder.path().join("data/tajo.db");
+        let path = self.store_path();
         let store =
             SqliteStore::open(&path, AddressKey::derive(b"test"), self.clock.now()).unwrap();
-        let engine = Engine::open(config, Arc::new(store), Arc::clone(&self.clock)).await.unwrap();
+        let clock = Arc::clone(&self.clock);
+        let engine =
+            Engine::open_with(config, Arc::new(store), clock, self.timeouts).await.unwrap();
         engine.start(Schedule::None);
         self.engine = Some(engine);
     }
