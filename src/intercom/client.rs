@@ -170,8 +170,7 @@ impl IntercomClient {
         body: &Value,
         route: &'static str,
     ) -> Result<Answer, IntercomError> {
-        let request = self.request(Method::POST, path, &[], route)?;
-        let request = request.body("application/json", body.to_string());
+        let request = self.saying(Method::POST, path, body, route)?;
         self.call(lane, request, Repeat::IfNotAccepted).await
     }
 
@@ -183,8 +182,7 @@ impl IntercomClient {
         body: &Value,
         route: &'static str,
     ) -> Result<Answer, IntercomError> {
-        let request = self.request(Method::PUT, path, &[], route)?;
-        let request = request.body("application/json", body.to_string());
+        let request = self.saying(Method::PUT, path, body, route)?;
         self.call(lane, request, Repeat::Always).await
     }
 
@@ -216,15 +214,27 @@ impl IntercomClient {
         body: Option<&Value>,
         route: &'static str,
     ) -> Result<(), IntercomError> {
-        let mut request = self.request(method, path, &[], route)?;
-        if let Some(body) = body {
-            request = request.body("application/json", body.to_string());
-        }
+        let request = match body {
+            Some(body) => self.saying(method, path, body, route)?,
+            None => self.request(method, path, &[], route)?,
+        };
         match self.call(lane, request, Repeat::IfNotAccepted).await {
             // Events are answered 202 and nothing more.
             Ok(_) | Err(IntercomError::Empty) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// A request with a body.
+    fn saying(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &Value,
+        route: &'static str,
+    ) -> Result<Request, IntercomError> {
+        let request = self.request(method, path, &[], route)?;
+        Ok(request.body("application/json", body.to_string()))
     }
 
     pub(super) fn request(

@@ -9,7 +9,7 @@ use super::contact::{Contact, ContactView, Form};
 use super::cursor::{Cursor, pages};
 use super::refused::Refused;
 use super::routes::{
-    Call, List, MAX_PER_PAGE, Reply, body_id, numbered_pages, ok, page_number, per_page,
+    Call, List, MAX_PER_PAGE, Reply, body_id, list_page, numbered_pages, ok, page_number, per_page,
     query_value, search_page, subscription_type, tag_shown,
 };
 use super::search::Query;
@@ -91,9 +91,7 @@ fn hanging_on(
 }
 
 fn list_contacts(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
-    let per_page = per_page(query_value(call, "per_page").as_deref(), 50)?;
-    let cursor = query_value(call, "starting_after").map(|text| Cursor::decode(&text));
-    let cursor = cursor.transpose()?;
+    let (per_page, cursor) = list_page(call, 50)?;
     let wanted = per_page + 1;
     let mut found: Vec<&Contact> = match &cursor {
         None => state.contacts.newest_first().take(wanted).collect(),

@@ -10,7 +10,7 @@ use super::conversation_search::{ConversationQuery, ConversationSort, value};
 use super::conversation_view::{Parts, Place};
 use super::cursor::{Cursor, pages};
 use super::refused::Refused;
-use super::routes::{Call, Reply, body_id, ok, per_page, query_value, search_page, tag_shown};
+use super::routes::{Call, Reply, body_id, list_page, ok, search_page, tag_shown};
 use super::sort::SortKey;
 use super::state::State;
 
@@ -63,9 +63,7 @@ pub(super) fn conversations(
 }
 
 fn list(state: &State, call: &Call<'_>) -> Result<Reply, Refused> {
-    let per_page = per_page(query_value(call, "per_page").as_deref(), DEFAULT_PER_PAGE)?;
-    let cursor = query_value(call, "starting_after").map(|text| Cursor::decode(&text));
-    let cursor = cursor.transpose()?;
+    let (per_page, cursor) = list_page(call, DEFAULT_PER_PAGE)?;
     let mut found: Vec<&Conversation> = match &cursor {
         None => state.conversations.newest_first().take(per_page + 1).collect(),
         Some(Cursor { sort_value, id, .. }) => {

@@ -4,16 +4,21 @@
 use serde_json::{Value, json};
 
 use super::conversation::{Author, Conversation};
+use super::groups::Groups;
 use super::refused::Refused;
-use super::search::{MAX_FILTERS, MAX_NESTING, Operator, compare_one, is_equal};
+use super::search::{Operator, compare_one, is_equal};
 use super::version::Version;
 
 /// A checked query.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum ConversationQuery {
-    And(Vec<ConversationQuery>),
-    Or(Vec<ConversationQuery>),
-    Filter { field: String, operator: Operator, operand: Value },
+pub(super) struct ConversationQuery(Groups<Filter>);
+
+/// One comparison.
+#[derive(Debug, Clone, PartialEq)]
+struct Filter {
+    field: String,
+    operator: Operator,
+    operand: Value,
 }
 
 /// What values a field has.
@@ -66,32 +71,20 @@ const FIELDS: &[(&str, Class)] = &[
 impl ConversationQuery {
     /// Reads the `query` of a search, refusing what Intercom's grammar does not have.
     pub(super) fn parse(query: &Value) -> Result<Self, Refused> {
-        Self::parse_at(query, 1)
+        Groups::parse(query, &Filter::parse).map(Self)
     }
 
-    fn parse_at(query: &Value, level: usize) -> Result<Self, Refused> {
-        let operator = query.get("operator").and_then(Value::as_str).unwrap_or_default();
-        if let Some(field) = query.get("field").and_then(Value::as_str) {
-            return Self::filter(field, operator, query.get("value"));
-        }
-        let (Some(Value::Array(parts)), "AND" | "OR") = (query.get("value"), operator) else {
-            return Err(Refused::invalid("query must be a filter, or AND or OR of an array"));
-        };
-        if level > MAX_NESTING {
-            let message = format!("query is nested more than {MAX_NESTING} levels deep");
-            return Err(Refused::invalid(message));
-        }
-        if parts.len() > MAX_FILTERS {
-            let message = format!("a group holds at most {MAX_FILTERS} filters");
-            return Err(Refused::invalid(message));
-        }
-        let parts: Result<Vec<Self>, Refused> =
-            parts.iter().map(|part| Self::parse_at(part, level + 1)).collect();
-        Ok(if operator == "AND" { Self::And(parts?) } else { Self::Or(parts?) })
+    pub(super) fn matches(&self, conversation: &Conversation) -> bool {
+        self.0.matches(&|Filter { field, operator, operand }| {
+            compare(*operator, &value(conversation, field), operand)
+        })
     }
+}
 
-    fn filter(field: &str, operator: &str, value: Option<&Value>) -> Result<Self, Refused> {
-        let value = value.ok_or_else(|| Refused::missing("value is required"))?;
+impl Filter {
+    fn parse(filter: &Value, operator: &str) -> Result<Self, Refused> {
+        let field = filter.get("field").and_then(Value::as_str).unwrap_or_default();
+        let value = filter.get("value").ok_or_else(|| Refused::missing("value is required"))?;
         let class = class_of(field)
             .ok_or_else(|| Refused::invalid(format!("field {field} cannot be searched")))?;
         let Some(known) = Operator::parse(operator).filter(|known| is_known(*known, class)) else {
@@ -108,17 +101,7 @@ impl ConversationQuery {
         };
         let invalid = || Refused::invalid(format!("value is not valid for {field}"));
         let operand = operand.ok_or_else(invalid)?;
-        Ok(Self::Filter { field: field.to_owned(), operator: known, operand })
-    }
-
-    pub(super) fn matches(&self, conversation: &Conversation) -> bool {
-        match self {
-            Self::And(parts) => parts.iter().all(|part| part.matches(conversation)),
-            Self::Or(parts) => parts.iter().any(|part| part.matches(conversation)),
-            Self::Filter { field, operator, operand } => {
-                compare(*operator, &value(conversation, field), operand)
-            }
-        }
+        Ok(Self { field: field.to_owned(), operator: known, operand })
     }
 }
 

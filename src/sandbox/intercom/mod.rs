@@ -28,6 +28,7 @@ mod export;
 mod fields;
 mod fin;
 mod firing;
+mod groups;
 mod inside;
 mod lag;
 mod mood;

@@ -121,6 +121,15 @@ fn me(state: &State, now: Timestamp) -> Value {
     })
 }
 
+/// The query of a list: how many, and after what.
+pub(super) fn list_page(
+    call: &Call<'_>,
+    default: usize,
+) -> Result<(usize, Option<Cursor>), Refused> {
+    let cursor = query_value(call, "starting_after").map(|text| Cursor::decode(&text));
+    Ok((per_page(query_value(call, "per_page").as_deref(), default)?, cursor.transpose()?))
+}
+
 /// `pagination` of a search: how many, and after what.
 pub(super) fn search_page(
     call: &Call<'_>,

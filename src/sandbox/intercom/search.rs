@@ -9,15 +9,10 @@ use serde_json::Value;
 
 use super::attribute::{AttributeTable, DataType};
 use super::contact::{Contact, Kind, field};
+use super::groups::Groups;
 use super::refused::Refused;
 use super::segment::segment_of;
 use super::time::day;
-
-/// Groups within groups, counting the outer one (facts: Intercom section 3.3).
-pub(super) const MAX_NESTING: usize = 2;
-
-/// Filters in one group.
-pub(super) const MAX_FILTERS: usize = 15;
 
 /// Fields that contacts have and search does not know.
 const UNSEARCHABLE: [&str; 8] = [
@@ -33,11 +28,7 @@ const UNSEARCHABLE: [&str; 8] = [
 
 /// A checked query.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Query {
-    And(Vec<Query>),
-    Or(Vec<Query>),
-    Filter(Filter),
-}
+pub(super) struct Query(Groups<Filter>);
 
 /// One comparison.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,15 +94,12 @@ impl Query {
         attributes: &AttributeTable,
         zone: &TimeZone,
     ) -> Result<Self, Refused> {
-        Parser { attributes, zone }.query(query, 1)
+        let parser = Parser { attributes, zone };
+        Groups::parse(query, &|filter, operator| parser.filter(filter, operator)).map(Self)
     }
 
     pub(super) fn matches(&self, contact: &Contact, zone: &TimeZone) -> bool {
-        match self {
-            Self::And(parts) => parts.iter().all(|part| part.matches(contact, zone)),
-            Self::Or(parts) => parts.iter().any(|part| part.matches(contact, zone)),
-            Self::Filter(filter) => filter.matches(contact, zone),
-        }
+        self.0.matches(&|filter| filter.matches(contact, zone))
     }
 }
 
@@ -121,28 +109,6 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn query(&self, query: &Value, level: usize) -> Result<Query, Refused> {
-        let operator = query.get("operator").and_then(Value::as_str).unwrap_or_default();
-        let value = query.get("value");
-        if query.get("field").is_some() {
-            return self.filter(query, operator).map(Query::Filter);
-        }
-        let (Some(Value::Array(parts)), "AND" | "OR") = (value, operator) else {
-            return Err(Refused::invalid("query must be a filter, or AND or OR of an array"));
-        };
-        if level > MAX_NESTING {
-            let message = format!("query is nested more than {MAX_NESTING} levels deep");
-            return Err(Refused::invalid(message));
-        }
-        if parts.len() > MAX_FILTERS {
-            let message = format!("a group holds at most {MAX_FILTERS} filters");
-            return Err(Refused::invalid(message));
-        }
-        let parts: Result<Vec<Query>, Refused> =
-            parts.iter().map(|part| self.query(part, level + 1)).collect();
-        Ok(if operator == "AND" { Query::And(parts?) } else { Query::Or(parts?) })
-    }
-
     fn filter(&self, filter: &Value, operator: &str) -> Result<Filter, Refused> {
         let name = filter.get("field").and_then(Value::as_str).unwrap_or_default();
         let Some(value) = filter.get("value") else {
