@@ -223,6 +223,67 @@ async fn on_a_backlog_a_sweep_uses_the_budget_and_is_never_refused_for_rate() {
     assert!(used * 10 >= LIMIT * WINDOWS * 9, "{used} of {} calls were made", LIMIT * WINDOWS);
 }
 
+/// An Intercom with more companies than it lists by page, in which another tool scrolls until `scrolls`
+/// have been asked for; answers when each scroll was begun.
+async fn one_with_too_many_companies_to_list(
+    companies: usize,
+) -> (String, std::sync::Arc<std::sync::Mutex<Vec<tokio::time::Instant>>>) {
+    const PAGE: usize = 500;
+    let page = move |number: usize| {
+        let first = number * PAGE;
+        let shown = (first..companies.min(first + PAGE)).map(|company| {
+            json!({"type": "company", "id": format!("{company:024x}"), "company_id": company.to_string(),
+                "created_at": 1_700_000_000, "updated_at": 1_700_000_000})
+        });
+        let data: Vec<Value> = shown.collect();
+        json!({"type": "list", "data": data, "scroll_param": (number + 1).to_string()})
+    };
+    let begun = std::sync::Arc::<std::sync::Mutex<Vec<tokio::time::Instant>>>::default();
+    let starts = std::sync::Arc::clone(&begun);
+    let scroll =
+        async move |query: axum::extract::Query<std::collections::HashMap<String, String>>| {
+            if let Some(place) = query.get("scroll_param") {
+                return (axum::http::StatusCode::OK, axum::Json(page(place.parse().unwrap())));
+            }
+            let mut starts = starts.lock().unwrap();
+            starts.push(tokio::time::Instant::now());
+            if starts.len() > 1 {
+                return (axum::http::StatusCode::OK, axum::Json(page(0)));
+            }
+            let error = json!({"type": "error.list", "errors": [{"code": "scroll_exists",
+            "message": "scroll already exists for this workspace"}]});
+            (axum::http::StatusCode::BAD_REQUEST, axum::Json(error))
+        };
+    let list = json!({"type": "list", "data": [], "total_count": companies,
+        "pages": {"type": "pages", "page": 1, "per_page": 60, "total_pages": companies.div_ceil(60)}});
+    let router = axum::Router::new()
+        .route("/companies/scroll", axum::routing::get(scroll))
+        .route("/companies/list", axum::routing::post(async move || axum::Json(list.clone())));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}"), begun)
+}
+
+/// Time is not waited for: it goes on by itself while everybody waits.
+#[tokio::test(start_paused = true)]
+async fn more_companies_than_are_listed_wait_until_a_scroll_may_begin() {
+    const COMPANIES: usize = 10_001;
+    let app = App::builder().start().await;
+    let (url, begun) = one_with_too_many_companies_to_list(COMPANIES).await;
+    let mut config = app.config();
+    config.intercom.base_url = url.parse().unwrap();
+    app.engine().reconfigure(config).unwrap();
+    let sync = app.request(SyncKind::Full, &[Resource::Companies], None).await;
+    let sync = app.ended(&sync).await;
+    assert_eq!(sync.state, SyncState::Done, "{sync:?}");
+    let read = &sync.resources[&Resource::Companies];
+    assert_eq!((read.seen, read.expected), (COMPANIES as u64, Some(COMPANIES as u64)));
+    let begun = begun.lock().unwrap().clone();
+    assert_eq!(begun.len(), 2, "one scroll was refused, and one was read");
+    assert!(begun[1] - begun[0] >= std::time::Duration::from_secs(60), "one starts in a minute");
+}
+
 /// An Intercom that says that it has three contacts and shows two.
 async fn one_that_shows_too_few() -> String {
     let contact = |id: u32| {

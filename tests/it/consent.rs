@@ -270,3 +270,30 @@ async fn an_opt_out_waits_for_an_intercom_that_is_away() {
     app.drained().await;
     assert!(is_unsubscribed(&app, &id));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_messages_that_somebody_chose_is_a_list_as_long_as_he_wants_it() {
+    let rules = "fn map_contact(contact, brevo) {\n    brevo.email = contact.email;\n    \
+                 if contact.subscriptions[\"Weekly digest\"] == \"in\" { brevo.add_to_list(101); }\n    \
+                 if contact.subscriptions[\"Product news\"] == \"out\" { brevo.add_to_list(102); }\n}\n";
+    let app = App::builder().with_script("mapping.rhai", rules).start().await;
+    let (intercom, brevo) = (&app.sandbox.intercom, &app.sandbox.brevo);
+    for list in [101, 102] {
+        brevo.create_list_with_id(list, &format!("list {list}"));
+    }
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    let lists = || brevo.contact("ann@example.com").unwrap()["listIds"].clone();
+    assert_eq!(lists(), json!([]));
+    let (digest, news) = ("1943067", "1943066");
+    app.fire(intercom.set_subscription(&id, digest, "opt_in").unwrap()).await;
+    assert_eq!(lists(), json!([101]));
+    app.fire(intercom.set_subscription(&id, news, "opt_out").unwrap()).await;
+    assert_eq!(lists(), json!([101, 102]));
+    app.fire(intercom.set_subscription(&id, digest, "opt_out").unwrap()).await;
+    assert_eq!(lists(), json!([102]));
+    // One kind of messages is not all of them.
+    assert_eq!(brevo.contact("ann@example.com").unwrap()["emailBlacklisted"], false);
+    app.sync().await;
+    assert_eq!(lists(), json!([102]));
+    app.assert_consent_kept();
+}

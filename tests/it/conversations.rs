@@ -1,8 +1,9 @@
 //! Conversations: every topic has its effect, in any order, and each thing that happened is told once.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::App;
+use crate::support::{App, until};
 
 /// What a contact shows of its conversations becomes attributes, and every step becomes an event.
 const RULES: &str = r#"
@@ -213,6 +214,72 @@ async fn what_was_told_is_not_told_again_after_a_restart() {
     }
     app.drained().await;
     assert_eq!(told(&app), TOLD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_conversation_has_one_and_who_leaves_it_has_none() {
+    let (app, ann) = app(RULES).await;
+    let intercom = &app.sandbox.intercom;
+    let bob = app.create(json!({"email": "bob@example.com", "role": "user"})).await;
+    let made = intercom.create_conversation(&ann, "Hello").unwrap();
+    let id = made.id.clone();
+    app.fire(made).await;
+    let totals = || {
+        ["ann@example.com", "bob@example.com"].map(|email| {
+            let held = app.sandbox.brevo.contact(email).unwrap();
+            (held["attributes"]["TOTAL"].as_i64(), held["attributes"]["OPEN"].as_i64())
+        })
+    };
+    let (one, none) = ((Some(1), Some(1)), (Some(0), Some(0)));
+    assert_eq!(totals(), [one, none]);
+    let joined = intercom.add_participant(&id, &bob).unwrap();
+    assert_eq!(joined.notifications[0]["topic"], "conversation.contact.attached");
+    app.fire(joined).await;
+    until("he has it", async || (totals() == [one, one]).then_some(())).await;
+    let left = intercom.remove_participant(&id, &bob).unwrap();
+    assert_eq!(left.notifications[0]["topic"], "conversation.contact.detached");
+    app.fire(left).await;
+    // Of two changes in one second the second one shows in a read that begins after it.
+    until("he has it no more", async || (totals() == [one, none]).then_some(())).await;
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+/// Which of two states of one second is the newer one no notification tells: it is read again.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_is_begun_and_closed_within_a_second_ends_closed(
+    #[values(false, true)] is_reversed: bool,
+) {
+    let (app, ann) = app(RULES).await;
+    let intercom = &app.sandbox.intercom;
+    let mut others = 0;
+    let notifications = loop {
+        let made = intercom.create_conversation(&ann, "Hello").unwrap();
+        let closed = intercom.close_conversation(&made.id).unwrap();
+        let held = intercom.conversation(&made.id).unwrap();
+        if held["created_at"] == held["updated_at"] {
+            break [made.notifications, closed.notifications].concat();
+        }
+        // A second went by in between.
+        intercom.delete_conversation(&made.id).unwrap();
+        others += 1;
+        assert!(others < 20, "the machine is too slow to do two things in a second");
+    };
+    let mut bodies: Vec<String> = notifications.iter().map(Value::to_string).collect();
+    if is_reversed {
+        bodies.reverse();
+    }
+    for body in &bodies {
+        app.deliver(body.as_bytes()).await;
+    }
+    app.drained().await;
+    let held = attributes(&app);
+    assert_eq!((&held["OPEN"], &held["CLOSED"], &held["TOTAL"]), (&json!(0), &json!(1), &json!(1)));
+    assert_eq!(told(&app), ["closed", "created"]);
+    let listed = intercom
+        .log()
+        .count(|call| call.path.ends_with("/search") || call.path == "/conversations");
+    assert_eq!(listed, 0, "no sweep was needed");
 }
 
 /// A decision on the contact, from a conversation.

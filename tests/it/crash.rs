@@ -1,10 +1,11 @@
 //! The process is killed at any moment; what was acknowledged is there afterwards, and Brevo ends in
 //! the same state.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tajo::model::{Clock as _, SystemClock};
+use tajo::model::{Clock as _, SystemClock, Timestamp};
 use tajo::sandbox::brevo::Limits;
 use tajo::sandbox::{SandboxOptions, Seed};
 
@@ -118,6 +119,108 @@ async fn what_was_granted_right_before_sigkill_is_still_the_engines_to_take_back
     for email in archived {
         assert!(!members.contains(email), "{email} was granted before the kill and not taken off");
     }
+}
+
+/// Companies with their people, and an object of each contact.
+const RULES: &str = r#"
+fn map_contact(contact, brevo) {
+    if contact.email == () { return brevo.skip("no e-mail address"); }
+    brevo.email = contact.email;
+    for company in contact.companies { brevo.link_company(company.id); }
+    brevo.upsert_object("profile", contact.id, #{ name: contact.name });
+}
+
+fn map_company(company, brevo) {
+    brevo.name = company.name;
+    brevo.industry = company.industry;
+}
+"#;
+
+async fn with_companies(as_of: Timestamp) -> Deployment {
+    let seed = Seed::new(120).companies(60).as_of(as_of);
+    let deployment = Deployment::start(options(Some(seed)), NO_SWEEPS).await;
+    deployment.sandbox.brevo.create_object_type("profile");
+    std::fs::write(deployment.path("scripts/mapping.rhai"), RULES).unwrap();
+    std::fs::remove_dir_all(deployment.path("scripts/tests")).unwrap();
+    deployment
+}
+
+/// The companies in Brevo by their ids in Intercom, with their people, and the objects with theirs.
+fn beside_contacts(deployment: &Deployment) -> (BTreeMap<String, Value>, Vec<Value>) {
+    let brevo = &deployment.sandbox.brevo;
+    let emails = |ids: &Value| {
+        let contacts = ids.as_array().unwrap().iter().filter_map(Value::as_i64);
+        let mut emails: Vec<String> = contacts
+            .map(|id| brevo.contact_by_id(id).unwrap()["email"].as_str().unwrap().to_owned())
+            .collect();
+        emails.sort();
+        emails
+    };
+    let companies = brevo.companies();
+    let count = companies.len();
+    let by_id: BTreeMap<String, Value> = companies
+        .iter()
+        .map(|company| {
+            let attributes = &company["attributes"];
+            let id = attributes["intercom_company_id"].as_str().unwrap().to_owned();
+            let people = emails(&company["linkedContactsIds"]);
+            (id, json!([attributes["name"], attributes["industry"], people]))
+        })
+        .collect();
+    assert_eq!(by_id.len(), count, "a company has a twin");
+    (by_id, brevo.objects("profile"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn companies_links_and_objects_that_are_written_at_sigkill_end_as_in_a_calm_run() {
+    let as_of = SystemClock.now();
+    let calm = with_companies(as_of).await;
+    let service = calm.serve().await;
+    synced(&service).await;
+    service.kill();
+
+    let deployment = with_companies(as_of).await;
+    let calls = || {
+        deployment.sandbox.brevo.log().count(|call| {
+            let is_beside = ["/v3/companies", "/v3/crm", "/v3/objects"];
+            call.method != "GET" && is_beside.iter().any(|start| call.path.starts_with(start))
+        })
+    };
+    let mut interrupted = 0;
+    for _ in 0..5 {
+        let service = deployment.serve().await;
+        let before = calls();
+        let is_done =
+            until("it has written beside contacts, or has nothing to write", async || {
+                if calls() > before {
+                    return Some(false);
+                }
+                let status = service.get("connectors/intercom/status").await?;
+                let is_idle = status["work"] == 0 && status["records"]["pending"] == 0;
+                (status["lastSync"].is_string() && is_idle).then_some(true)
+            })
+            .await;
+        service.kill();
+        interrupted += usize::from(!is_done);
+    }
+    assert!(interrupted >= 3, "only {interrupted} kills came while something was written");
+    let service = deployment.serve().await;
+    synced(&service).await;
+    let (companies, objects) = beside_contacts(&deployment);
+    let (expected, expected_objects) = beside_contacts(&calm);
+    assert_eq!(companies, expected);
+    assert!(companies.len() > 50 && !objects.is_empty());
+    assert_eq!(ids_of(&objects), ids_of(&expected_objects));
+    let status = service.get("connectors/intercom/status").await.unwrap();
+    assert_conserved(&status);
+    let letters = service.get("dead-letters").await.unwrap();
+    assert_eq!(status["deadLetters"], 0, "{letters:#}");
+}
+
+/// Objects without the numbers of Brevo's contacts, which are each run's own.
+fn ids_of(objects: &[Value]) -> Vec<Value> {
+    let shown = objects.iter().map(|object| json!([object["identifiers"], object["attributes"]]));
+    shown.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,7 +155,9 @@ impl Service {
     pub(crate) async fn drained(&self) {
         until("nothing is left to do", async || {
             let status = self.get("connectors/intercom/status").await?;
-            (status["work"] == 0 && status["records"]["pending"] == 0).then_some(())
+            let is_brought = |sink: &str| status[sink]["due"] == 0;
+            let is_done = status["work"] == 0 && status["records"]["pending"] == 0;
+            (is_done && is_brought("links") && is_brought("objects")).then_some(())
         })
         .await;
     }
