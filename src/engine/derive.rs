@@ -16,7 +16,9 @@ use crate::model::{
 };
 use crate::model::{AttributeName, AttributeType, AttributeValue, ListId, MissedValue, SentValue};
 use crate::rules::{ContactInput, RuleSet, ScriptError};
-use crate::store::{Cause, Claim, Derivation, Ending, MirrorWrite, Outcome, Settlement, Subject};
+use crate::store::{
+    Cause, Claim, Derivation, Ending, Intent, MirrorWrite, Outcome, Settlement, Subject,
+};
 
 /// How long to wait before a script that ran into its time limit is tried a second time.
 const RETRY_TIME_LIMIT_SECONDS: i64 = 5;
@@ -164,6 +166,17 @@ impl Planned {
     pub(crate) fn known(&self) -> impl Iterator<Item = &BrevoContact> {
         let former = self.release.as_ref().map(|(former, _)| &former.contact);
         self.current.as_ref().map(|mirrored| &mirrored.contact).into_iter().chain(former)
+    }
+
+    /// What the store is told before it is written.
+    pub(crate) fn intent(&self) -> Intent {
+        let former = self.release.as_ref().map(|(former, _)| &**former);
+        let touched = self.current.iter().chain(former);
+        Intent {
+            owner: self.owner.clone(),
+            change: self.change.clone(),
+            basis: touched.map(|one| (one.contact.id, one.owner.clone())).collect(),
+        }
     }
 
     /// What is remembered besides what was written: values that Brevo did not take are forgotten, and

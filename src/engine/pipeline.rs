@@ -433,8 +433,15 @@ impl Round<'_> {
             }
         }
         self.settle(later).await?;
-        let intents = mine.iter().map(|one| (one.owner.clone(), one.change.clone())).collect();
-        self.engine.store.intend(intents).await?;
+        let intents = mine.iter().map(Planned::intent).collect();
+        let stands = self.engine.store.intend(intents).await?;
+        // Who exchanged addresses with another who was written meanwhile is derived again.
+        let (mut stale, mut kept) = (Vec::new(), Vec::new());
+        for ((one, lock), stands) in mine.into_iter().zip(held).zip(stands) {
+            if stands { kept.push((one, lock)) } else { stale.push(self.ending(&one, Fate::Stale)) }
+        }
+        self.settle(stale).await?;
+        let (mine, mut held): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
 
         let (engine, services) = (self.engine, Arc::clone(&self.services));
         let (fates, confirmed) = mpsc::unbounded_channel();

@@ -57,11 +57,13 @@ pub use status::{RecordCounts, StoreCounts};
 pub use subject::{Conversations, Subject, SubjectQuery, Sublists};
 pub use sync::{Missing, Progress, Resource, Sync, SyncKind, SyncState};
 pub use verification::{ParkedAttribute, Unverified, VerificationCounts, Verified};
-pub use work::{Cause, Claim, Emitted, Ending, Outcome, Settlement, Suspicion, Task, WorkKey};
+pub use work::{
+    Cause, Claim, Emitted, Ending, Intent, Outcome, Settlement, Suspicion, Task, WorkKey,
+};
 
 use crate::model::{
-    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
-    Snapshot, Timestamp,
+    BrevoContact, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin, Snapshot,
+    Timestamp,
 };
 
 /// An import that was begun and whose end is not known.
@@ -329,8 +331,10 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     ) -> Result<BTreeSet<Email>, StoreError>;
 
     /// Remembers what is about to be written for contacts, before the calls. The end of their claims
-    /// forgets it. The rules are no suspects any more, should the process end.
-    async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError>;
+    /// forgets it. The rules are no suspects any more, should the process end. Answers which of them
+    /// still stand: of another, a contact of Brevo's got or lost its record meanwhile, and nothing is
+    /// remembered.
+    async fn intend(&self, intents: Vec<Intent>) -> Result<Vec<bool>, StoreError>;
 
     /// Remembers an import before its call.
     async fn open_import(&self, started: Timestamp, rows: usize) -> Result<i64, StoreError>;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CompanyWrite, Derivation, MirrorWrite, Priority};
-use crate::model::{Decision, Emission, RecordId, Timestamp};
+use crate::model::{Change, Decision, Emission, RecordId, Timestamp};
 
 /// What is to be done for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -164,6 +164,18 @@ pub struct Cause {
     pub response: Option<String>,
     /// The rules that decided.
     pub rule_set: Option<String>,
+}
+
+/// What is about to be written for a contact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// The Intercom contact.
+    pub owner: RecordId,
+    /// What is written.
+    pub change: Change,
+    /// The contacts of Brevo's that are touched, by number, and for whom each stood when the change was
+    /// worked out.
+    pub basis: Vec<(i64, Option<RecordId>)>,
 }
 
 /// What a conversation or a custom event gave off, on its way to where it belongs.

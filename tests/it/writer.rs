@@ -93,6 +93,59 @@ async fn rows_that_an_import_lists_as_duplicates_lose_the_phone_and_nothing_else
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_who_exchange_addresses_have_what_the_rules_grant_them() {
+    const RULES: &str = r#"
+fn map_contact(contact, brevo) {
+    brevo.email = contact.email;
+    brevo.FIRSTNAME = contact.name;
+    if contact.name.starts_with("even") { brevo.add_to_list(35); }
+}
+"#;
+    // Twice only with each engine: whoever is written to six times in ten minutes waits.
+    for _ in 0..3 {
+        let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+        exchange_addresses(&app, 2).await;
+    }
+}
+
+async fn exchange_addresses(app: &App, rounds: usize) {
+    const PEOPLE: usize = 6;
+    let mut ids = Vec::new();
+    for person in 0..PEOPLE {
+        let name = if person % 2 == 0 { "even" } else { "odd" };
+        let address = format!("p{person}@example.com");
+        let body = json!({"email": address, "name": format!("{name} {person}"), "role": "user"});
+        ids.push(app.create(body).await);
+    }
+    for round in 1..=rounds {
+        // The addresses go round, all at once: each is another's while it is taken over.
+        let mut told = Vec::new();
+        for (person, id) in ids.iter().enumerate() {
+            let aside = json!({"email": format!("aside{person}@example.com")});
+            app.sandbox.intercom.update_contact(id, aside).unwrap();
+        }
+        for (person, id) in ids.iter().enumerate() {
+            let address = json!({"email": format!("p{}@example.com", (person + round) % PEOPLE)});
+            told.push(app.sandbox.intercom.update_contact(id, address).unwrap());
+        }
+        for changed in told {
+            for notification in &changed.notifications {
+                app.deliver(notification.to_string().as_bytes()).await;
+            }
+        }
+        app.drained().await;
+        for person in 0..PEOPLE {
+            let address = format!("p{}@example.com", (person + round) % PEOPLE);
+            let contact = app.sandbox.brevo.contact(&address).unwrap();
+            let expected = if person % 2 == 0 { vec![35] } else { vec![] };
+            assert_eq!(contact["listIds"], json!(expected), "round {round}: {contact:#}");
+            let name = contact["attributes"]["FIRSTNAME"].as_str().unwrap();
+            assert!(name.ends_with(&person.to_string()), "round {round}: {contact:#}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_people_swap_their_numbers() {
     let app = App::builder().start().await;
     let person = |name: &str, phone: &str| {

@@ -368,6 +368,21 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MirrorEntry> {
         read_at: Timestamp::from_seconds(row.get(6)?),
     })))
 }
+/// The record that a contact of Brevo's stands for.
+pub(super) fn owner(
+    conn: &Connection,
+    ids: &Ids,
+    contact: i64,
+) -> Result<Option<RecordId>, StoreError> {
+    let owner: Option<Option<RecordId>> = conn
+        .prepare_cached("SELECT owner FROM mirror WHERE workspace = ?1 AND id = ?2")?
+        .query_row((ids.workspace(), contact), |row| {
+            let owner: Option<String> = row.get(0)?;
+            owner.map(|_| super::parsed(row, 0)).transpose()
+        })
+        .optional()?;
+    Ok(owner.flatten())
+}
 
 pub(super) fn owned_by(
     conn: &Connection,

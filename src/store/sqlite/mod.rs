@@ -47,15 +47,15 @@ use writer::Writer;
 use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
     DeadLetter, DeadLetterQuery, DoubleOptInEnd, DueDoubleOptIn, DueEvent, DueLinks, DueObject,
-    EventCount, EventEnd, EventReading, EventReadings, FoundCompany, HeldChange, Hold, Judged,
-    LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd, OpenImport, OptOut, Priority, RecordSubject,
-    Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts, StoreError, Subject,
-    SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
+    EventCount, EventEnd, EventReading, EventReadings, FoundCompany, HeldChange, Hold, Intent,
+    Judged, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd, OpenImport, OptOut, Priority,
+    RecordSubject, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts,
+    StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
-    BrevoContact, Change, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin,
-    Snapshot, Timestamp, WorkspaceId,
+    BrevoContact, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin, Snapshot,
+    Timestamp, WorkspaceId,
 };
 
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
@@ -812,14 +812,10 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn intend(&self, changes: Vec<(RecordId, Change)>) -> Result<(), StoreError> {
+    async fn intend(&self, intents: Vec<Intent>) -> Result<Vec<bool>, StoreError> {
         self.write(move |tx, ids| {
-            changes.into_iter().try_for_each(|(owner, change)| {
-                work::intend(tx, ids, &owner, change)?;
-                // The rules were run and survived: a crash during the calls is none of theirs.
-                let key = WorkKey { task: Task::Contact, id: owner };
-                work::evaluated(tx, ids, &key)
-            })
+            let intend = |intent| work::intend(tx, ids, intent);
+            intents.into_iter().map(intend).collect()
         })
         .await
     }

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
-    Claim, Emitted, Ending, Outcome, Priority, Settlement, StoreError, Suspicion, Task, WorkKey,
+    Claim, Emitted, Ending, Intent, Outcome, Priority, Settlement, StoreError, Suspicion, Task,
+    WorkKey,
 };
 
 /// How a key becomes dirty.
@@ -439,15 +440,15 @@ pub(super) fn stir(tx: &Tx<'_>, ids: &Ids, contact: &str) -> Result<bool, StoreE
     Ok(stirred > 0)
 }
 
-/// Remembers what is about to be written for a contact, together with what was about to be before and
-/// has no known end.
-pub(super) fn intend(
-    tx: &Tx<'_>,
-    ids: &Ids,
-    owner: &RecordId,
-    change: Change,
-) -> Result<(), StoreError> {
-    let intent = match intent(tx.conn, ids, owner)? {
+/// Remembers what is about to be written for a contact; false: it no longer stands.
+pub(super) fn intend(tx: &Tx<'_>, ids: &Ids, intent: Intent) -> Result<bool, StoreError> {
+    let Intent { owner, change, basis } = intent;
+    for (contact, stood_for) in basis {
+        if mirror::owner(tx.conn, ids, contact)? != stood_for {
+            return Ok(false);
+        }
+    }
+    let intent = match self::intent(tx.conn, ids, &owner)? {
         Some(earlier) => earlier.and_then(change),
         None => change,
     };
@@ -457,7 +458,9 @@ pub(super) fn intend(
              ON CONFLICT DO UPDATE SET change = excluded.change",
         )?
         .execute((ids.workspace(), owner.as_str(), serde_json::to_string(&intent)?))?;
-    Ok(())
+    // The rules were run and survived: a crash during the calls is none of theirs.
+    evaluated(tx, ids, &WorkKey { task: Task::Contact, id: owner })?;
+    Ok(true)
 }
 
 /// Finds what was about to be written for a contact when the last process died, if its end is unknown.
