@@ -6,9 +6,10 @@
 //!
 //! Brevo knows no identity of events, so a call is made twice only where the first certainly failed.
 //! Where that is not known (no answer, a 5xx, the process died), the engine looks whether Brevo lists
-//! the event, by the `event_id` that goes along. What remains: Brevo takes events into a queue, and one
-//! that is still in there when the engine looks is sent a second time; and where `GET /events` is not to
-//! be had, an event whose answer was lost becomes a dead letter rather than being sent again blindly.
+//! the event, by the `event_id` that goes along. Brevo takes events into a queue and lists them late, so
+//! the engine looks more than once before it sends an event again, and what comes after it waits. Where
+//! `GET /events` is not to be had, an event whose answer was lost becomes a dead letter rather than being
+//! sent again blindly.
 //!
 //! Blacklisted contacts have their events sent like anybody's: an event is data about a person, no
 //! message to him, and Brevo's own automations respect the blacklist.
@@ -23,9 +24,8 @@ use crate::http::{Backoff, Lane, random_fraction};
 use crate::model::Timestamp;
 use crate::store::{Cause, Doubt, DueEvent, EventEnd, EventTarget};
 
-/// How long Brevo is given to list an event whose answer was lost, before it is looked for. A process
-/// that starts again after it died waits as long.
-const LOOK_AFTER_SECONDS: i64 = 10;
+/// How long Brevo is left alone that could not be asked.
+const ASK_AGAIN_SECONDS: i64 = 10;
 /// Fewer events than these, after a pause, are sent at once.
 const FEW: usize = 16;
 /// How often, and how long at a time, the loop waits for a fuller batch while more keep coming.
@@ -142,12 +142,30 @@ impl Courier<'_> {
                 .iter()
                 .map(|event| match found.contains(&event.id) {
                     true => (event.seq, EventEnd::Sent),
-                    false => (event.seq, again(self.now, Doubt::None)),
+                    false => (event.seq, self.look_again(event).unwrap_or(self.undoubted())),
                 })
                 .collect(),
             Err(error) => self.cannot_look(&doubtful, &error),
         };
         Ok(self.engine.store.end_events(ends, self.engine.clock.now()).await?)
+    }
+
+    /// What Brevo does not list yet is looked for again; none: that was the last look.
+    fn look_again(&self, event: &DueEvent) -> Option<EventEnd> {
+        let passed = self.now.seconds().saturating_sub(event.tried?.seconds()).max(0);
+        let next = self.engine.timeouts.event_looks.next(event.doubt, passed)?;
+        let at = self.now.plus(next.saturating_sub(passed));
+        Some(EventEnd::Looked { at, doubt: event.doubt, fails: false })
+    }
+
+    /// It is sent again at once.
+    fn undoubted(&self) -> EventEnd {
+        EventEnd::Looked { at: self.now, doubt: Doubt::None, fails: false }
+    }
+
+    /// When an event is looked for first that was tried just now.
+    fn first_look(&self, doubt: Doubt) -> Timestamp {
+        self.now.plus(self.engine.timeouts.event_looks.next(doubt, 0).unwrap_or(1))
     }
 
     /// What becomes of events that cannot be looked up.
@@ -159,15 +177,17 @@ impl Courier<'_> {
             return self.look_later(doubtful, error);
         }
         tracing::warn!("brevo does not tell which events it has: {error}");
-        let decide = |event: &DueEvent| match event.doubt {
-            Doubt::None | Doubt::Possible => (event.seq, again(self.now, Doubt::None)),
+        let give_up = |event: &DueEvent| match event.doubt {
+            Doubt::None | Doubt::Possible => self.undoubted(),
             Doubt::Likely => {
                 let message = "brevo's answer to this event was lost, and brevo does not tell whether it has \
-                               it: look for it there, then retry or drop it";
-                (event.seq, EventEnd::Dead(cause(event, message.to_owned(), error.to_string())))
+                               it: look for it there, then `tajo dead-letters retry` sends it again if it is \
+                               missing, and `tajo dead-letters drop` forgets it if it is there";
+                EventEnd::Dead(cause(event, message.to_owned(), error.to_string()))
             }
         };
-        doubtful.iter().map(decide).collect()
+        let decide = |event| self.look_again(event).unwrap_or_else(|| give_up(event));
+        doubtful.iter().map(|event| (event.seq, decide(event))).collect()
     }
 
     /// Keeps events in doubt until they can be looked up. Those of other contacts go on: looking up has
@@ -181,9 +201,9 @@ impl Courier<'_> {
             BrevoError::RateLimited { retry_after } => retry_after.as_secs().cast_signed(),
             _ => 0,
         };
-        let at = self.now.plus(wait.max(LOOK_AFTER_SECONDS));
+        let at = self.now.plus(wait.max(ASK_AGAIN_SECONDS));
         let later = |event: &DueEvent| {
-            let retry = EventEnd::Retry { at, doubt: event.doubt, counts: true };
+            let retry = EventEnd::Looked { at, doubt: event.doubt, fails: true };
             (event.seq, self.expired(event, error).unwrap_or(retry))
         };
         doubtful.iter().map(later).collect()
@@ -206,8 +226,8 @@ impl Courier<'_> {
         let batch: Vec<(DueEvent, EventWrite)> =
             events.into_iter().zip(writes).take(fitting).collect();
         let begun = batch.iter().map(|(event, write)| (event.seq, write.date)).collect();
-        let due = self.now.plus(LOOK_AFTER_SECONDS);
-        self.engine.store.begin_events(begun, due).await?;
+        let due = self.first_look(Doubt::Likely);
+        self.engine.store.begin_events(begun, self.now, due).await?;
         // A batch that Brevo refuses as a whole without saying why is halved until the culprit is
         // found. The first half comes first, so that no event overtakes another of its contact.
         let mut parts = vec![batch];
@@ -225,10 +245,11 @@ impl Courier<'_> {
                 }
                 Ok(answer) => {
                     self.succeeded();
+                    let look = self.first_look(Doubt::Likely);
                     part.iter()
                         .enumerate()
                         .map(|(index, (event, _))| {
-                            (event.seq, answered(&answer, (index, part.len()), event, self.now))
+                            (event.seq, answered(&answer, (index, part.len()), event, look))
                         })
                         .collect()
                 }
@@ -245,9 +266,7 @@ impl Courier<'_> {
                     // The rest of the batch was not tried, and waits for what comes before it.
                     let rest = std::mem::take(&mut parts);
                     ends.extend(
-                        rest.iter()
-                            .flatten()
-                            .map(|(event, _)| (event.seq, again(self.now, Doubt::None))),
+                        rest.iter().flatten().map(|(event, _)| (event.seq, untried(self.now))),
                     );
                     self.note(&error);
                     ends
@@ -277,8 +296,7 @@ impl Courier<'_> {
         // be the culprit, they arrive.
         let attempts = event.attempts.max(failures);
         let backoff = Backoff::default().delay(attempts, None, random_fraction()).saturating_mul(2);
-        let least = if doubt == Doubt::Likely { LOOK_AFTER_SECONDS } else { 1 };
-        let at = self.now.plus(backoff.as_secs().cast_signed().max(least));
+        let at = self.now.plus(backoff.as_secs().cast_signed()).max(self.first_look(doubt));
         EventEnd::Retry { at, doubt, counts }
     }
 
@@ -300,12 +318,13 @@ impl Courier<'_> {
     }
 }
 
-/// How an event ended that Brevo answered, the one at `index` of `total`.
+/// How an event ended that Brevo answered, the one at `index` of `total`; `look` is when it is looked
+/// for if the answer does not say.
 fn answered(
     answer: &EventsAnswer,
     (index, total): (usize, usize),
     event: &DueEvent,
-    now: Timestamp,
+    look: Timestamp,
 ) -> EventEnd {
     match answer {
         EventsAnswer::Accepted => EventEnd::Sent,
@@ -316,16 +335,13 @@ fn answered(
         EventsAnswer::Unclear if total == 1 => {
             EventEnd::Dead(refused(event, "it does not say why"))
         }
-        EventsAnswer::Unclear => {
-            let at = now.plus(LOOK_AFTER_SECONDS);
-            EventEnd::Retry { at, doubt: Doubt::Likely, counts: true }
-        }
+        EventsAnswer::Unclear => EventEnd::Retry { at: look, doubt: Doubt::Likely, counts: true },
     }
 }
 
-/// Tries at once again.
-fn again(now: Timestamp, doubt: Doubt) -> EventEnd {
-    EventEnd::Retry { at: now, doubt, counts: false }
+/// Was to be tried, and was not: at once again.
+fn untried(now: Timestamp) -> EventEnd {
+    EventEnd::Retry { at: now, doubt: Doubt::None, counts: false }
 }
 
 fn refused(event: &DueEvent, message: &str) -> Cause {
@@ -385,6 +401,7 @@ mod tests {
             attempts,
             failing_since: None,
             doubt: Doubt::None,
+            tried: None,
             target: EventTarget::Contact { id: 7, email: None },
         }
     }

@@ -72,7 +72,7 @@ pub use services::rule_environment;
 pub(crate) use services::{Ground, Services};
 pub use status::{RateLimits, RulesView, SinkView, Status};
 pub use sweep::{ResourceView, SweepView, SyncRequest, sweeps_view};
-pub use timeouts::Timeouts;
+pub use timeouts::{EventLooks, Timeouts};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -166,6 +166,8 @@ pub struct DueEvent {
     pub failing_since: Option<Timestamp>,
     /// Whether Brevo may have it.
     pub doubt: Doubt,
+    /// When the last attempt ended, or began if its end is not known; none: there was none.
+    pub tried: Option<Timestamp>,
     /// Whom Brevo knows it by.
     pub target: EventTarget,
 }
@@ -201,6 +203,15 @@ pub enum EventEnd {
         doubt: Doubt,
         /// True if it failed by itself; false if the service or the engine did.
         counts: bool,
+    },
+    /// Nothing was tried: Brevo was asked whether it has it.
+    Looked {
+        /// When it is asked again or, where there is no doubt any more, when the event is sent again.
+        at: Timestamp,
+        /// Whether Brevo may have it.
+        doubt: Doubt,
+        /// True if Brevo could not be asked.
+        fails: bool,
     },
 }
 

@@ -369,6 +369,7 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     async fn begin_events(
         &self,
         events: Vec<(i64, Timestamp)>,
+        now: Timestamp,
         due: Timestamp,
     ) -> Result<(), StoreError>;
 

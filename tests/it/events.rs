@@ -1,5 +1,7 @@
 //! Events that rules track reach Brevo: each once, behind the contact's own write, in order.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tajo::sandbox::brevo::{BadEvent, Limits, Quirks};
 use tajo::sandbox::{SandboxOptions, Seed};
@@ -320,6 +322,41 @@ async fn an_event_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_brevo_lists_late_is_not_sent_again_and_what_comes_after_it_waits() {
+    let seconds = Duration::from_secs;
+    let app = App::builder()
+        .with_script("mapping.rhai", TRACKS)
+        .with_event_looks([seconds(1), seconds(5), seconds(25)])
+        .start()
+        .await;
+    let brevo = &app.sandbox.brevo;
+    brevo.list_events_late(true);
+    brevo.reset_after_commit_next("POST /v3/events/batch", 1);
+    let changed = app.sandbox.intercom.create_contact(person("ann")).unwrap();
+    app.deliver(changed.notifications[0].to_string().as_bytes()).await;
+    until("brevo was asked twice", async || {
+        (brevo.log().count(|call| call.is("GET", "/v3/events")) >= 2).then_some(())
+    })
+    .await;
+    // A later event of the same contact waits, that of another does not.
+    let seen = json!({"last_seen_at": 1_900_000_000});
+    let again = app.sandbox.intercom.update_contact(&changed.id, seen).unwrap();
+    app.deliver(again.notifications[0].to_string().as_bytes()).await;
+    app.create_without_waiting(person("bob")).await;
+    let expected = ["ann", "bob"].map(|name| ("signed_up".to_owned(), name.to_owned()));
+    until("only the event of the other contact came", async || {
+        let due = app.status().await.events.counts.due;
+        (due == 2 && told(&app) == expected).then_some(())
+    })
+    .await;
+    brevo.list_events_late(false);
+    app.drained().await;
+    let names: Vec<String> = told(&app).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["signed_up", "signed_up", "seen"]);
+    assert_eq!(app.status().await.events.counts.sent, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_brevo_cannot_be_asked_a_lost_answer_is_a_dead_letter_and_a_failure_is_not() {
     let app = App::builder().with_script("mapping.rhai", TRACKS_ONE).start().await;
     let brevo = &app.sandbox.brevo;
@@ -333,6 +370,8 @@ async fn where_brevo_cannot_be_asked_a_lost_answer_is_a_dead_letter_and_a_failur
     let letters = app.engine().dead_letters(10).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert!(letters[0].message.contains("answer to this event was lost"), "{letters:?}");
+    assert!(letters[0].message.contains("`tajo dead-letters retry`"), "{letters:?}");
+    assert_eq!(letters[0].attempts, 1);
     app.engine().drop_dead_letters(DeadLetterQuery::All).await.unwrap();
     let counts = app.status().await.events.counts;
     assert_eq!((counts.sent, counts.known, counts.dead), (1, 1, 0));

@@ -77,7 +77,8 @@ impl Account {
                 && (names.is_empty() || names.iter().any(|wanted| wanted == name))
                 && date.is_none_or(|date| (from..to).contains(&date.seconds()))
         };
-        let wanted: Vec<&Value> = self.events.iter().filter(is_wanted).collect();
+        let listed = self.listed_events.unwrap_or(usize::MAX);
+        let wanted: Vec<&Value> = self.events.iter().take(listed).filter(is_wanted).collect();
         let count = wanted.len();
         let page = request.page(100, MAX_LISTED)?.of(wanted.into_iter());
         let events: Vec<Value> = page.into_iter().map(|event| self.listed(event)).collect();

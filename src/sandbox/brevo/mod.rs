@@ -270,6 +270,13 @@ impl BrevoSandbox {
         self.shared.account().events.clone()
     }
 
+    /// True: events that are taken from now on are not listed, as if they were still in the queue.
+    /// False: all are listed.
+    pub fn list_events_late(&self, late: bool) {
+        let mut account = self.shared.account();
+        account.listed_events = late.then_some(account.events.len());
+    }
+
     /// All companies in the order of their creation, as `GET /companies` answers them.
     pub fn companies(&self) -> Vec<Value> {
         self.shared.account().companies.to_json()

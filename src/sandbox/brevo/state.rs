@@ -71,6 +71,8 @@ pub(super) struct Account {
     pub(super) processes: BTreeMap<i64, Process>,
     pub(super) files: BTreeMap<String, String>,
     pub(super) events: Vec<Value>,
+    /// How many events are listed, the first ones, while the others are still in the queue; none: all.
+    pub(super) listed_events: Option<usize>,
     pub(super) companies: Companies,
     pub(super) objects: Objects,
     pub(super) confirmations: Vec<Confirmation>,
@@ -101,6 +103,7 @@ impl Account {
             processes: BTreeMap::new(),
             files: BTreeMap::new(),
             events: Vec::new(),
+            listed_events: None,
             companies: Companies::default(),
             objects: Objects::default(),
             confirmations: Vec::new(),

@@ -137,7 +137,7 @@ pub(super) fn due(
 ) -> Result<Vec<DueEvent>, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT seq, id, contact, name, at, properties, origin, rule_set, date, attempts,
-             failing_since, doubt
+             failing_since, doubt, tried
          FROM events AS event INDEXED BY events_due
          WHERE workspace = ?1 AND state = 'due' AND due <= ?2 AND NOT EXISTS (
              SELECT 1 FROM events AS earlier INDEXED BY events_contact
@@ -175,6 +175,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DueEvent> {
         attempts: row.get(9)?,
         failing_since: time(10)?.map(Timestamp::from_seconds),
         doubt: Doubt::from_rank(row.get(11)?),
+        tried: time(12)?.map(Timestamp::from_seconds),
         target: EventTarget::Nobody(Withheld::NoContact),
     })
 }
@@ -218,14 +219,16 @@ fn target(conn: &Connection, ids: &Ids, event: &DueEvent) -> Result<EventTarget,
 pub(super) fn begin(
     tx: &Tx<'_>,
     events: &[(i64, Timestamp)],
+    now: Timestamp,
     due: Timestamp,
 ) -> Result<(), StoreError> {
     let mut statement = tx.conn.prepare_cached(
-        "UPDATE events SET date = ?2, doubt = max(doubt, 1), due = ?3, attempts = attempts + 1
+        "UPDATE events SET date = ?2, doubt = max(doubt, 1), due = ?3, attempts = attempts + 1,
+             tried = ?4
          WHERE seq = ?1 AND state = 'due'",
     )?;
     for (seq, date) in events {
-        statement.execute((seq, date.seconds(), due.seconds()))?;
+        statement.execute((seq, date.seconds(), due.seconds(), now.seconds()))?;
     }
     Ok(())
 }
@@ -252,7 +255,7 @@ pub(super) fn end(
                 .conn
                 .prepare_cached(
                     "UPDATE events SET state = 'dead', due = NULL WHERE seq = ?1 AND state = 'due'
-                     RETURNING id, attempts",
+                     RETURNING id, max(attempts, date IS NOT NULL)",
                 )?
                 .query_row((seq,), |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
@@ -264,12 +267,21 @@ pub(super) fn end(
         EventEnd::Retry { at, doubt, counts } => {
             tx.conn
                 .prepare_cached(
-                    "UPDATE events SET due = ?2, doubt = ?3,
+                    "UPDATE events SET due = ?2, doubt = ?3, tried = ?5,
                          attempts = CASE WHEN ?4 THEN attempts ELSE max(attempts - 1, 0) END,
                          failing_since = CASE WHEN ?4 THEN coalesce(failing_since, ?5) ELSE failing_since END
                      WHERE seq = ?1 AND state = 'due'",
                 )?
                 .execute((seq, at.seconds(), doubt.rank(), counts, now.seconds()))?;
+        }
+        EventEnd::Looked { at, doubt, fails } => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE events SET due = ?2, doubt = ?3,
+                         failing_since = CASE WHEN ?4 THEN coalesce(failing_since, ?5) ELSE failing_since END
+                     WHERE seq = ?1 AND state = 'due'",
+                )?
+                .execute((seq, at.seconds(), doubt.rank(), fails, now.seconds()))?;
         }
     }
     Ok(())

@@ -61,7 +61,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 18;
+const SCHEMA: i64 = 19;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -280,6 +280,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0016_linked.sql")),
         M::up(include_str!("../migrations/0017_sms_numbers.sql")),
         M::up(include_str!("../migrations/0018_double_opt_ins.sql")),
+        M::up(include_str!("../migrations/0019_event_attempts.sql")),
     ])
 }
 
@@ -885,9 +886,10 @@ impl Store for SqliteStore {
     async fn begin_events(
         &self,
         events: Vec<(i64, Timestamp)>,
+        now: Timestamp,
         due: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |tx, _| events::begin(tx, &events, due)).await
+        self.write(move |tx, _| events::begin(tx, &events, now, due)).await
     }
 
     async fn end_events(

@@ -506,7 +506,7 @@ async fn an_event_that_waits_holds_up_its_own_contact_only() {
     track(&store, 2, &["a"], done(Outcome::Applied)).await;
     let first = store.due_events(1, NOW).await.unwrap().remove(0);
     let date = NOW.plus(-3);
-    store.begin_events(vec![(first.seq, date)], NOW.plus(10)).await.unwrap();
+    store.begin_events(vec![(first.seq, date)], NOW, NOW.plus(10)).await.unwrap();
     // As a process finds it that starts after this one died.
     assert_eq!(due_names(&store, NOW).await, ["c2.a"]);
     let found = store.due_events(1, NOW.plus(10)).await.unwrap().remove(0);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::Value;
 use tajo::config::Config;
-use tajo::engine::{Engine, Schedule, Status, SyncRequest, Timeouts};
+use tajo::engine::{Engine, EventLooks, Schedule, Status, SyncRequest, Timeouts};
 use tajo::intercom::Unverified;
 use tajo::model::{Clock, SystemClock};
 use tajo::sandbox::brevo::Limits;
@@ -18,6 +18,12 @@ use tajo::store::{Acceptance, AddressKey, SqliteStore, Sync, SyncKind, SyncState
 use tempfile::TempDir;
 
 use super::until;
+
+/// Soon after each other: the sandbox lists events at once unless it is told otherwise.
+const QUICK_LOOKS: EventLooks = EventLooks {
+    unanswered: [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)],
+    failed: [Duration::from_secs(1), Duration::from_secs(2)],
+};
 
 /// How an [`App`] is made.
 #[must_use]
@@ -84,7 +90,14 @@ impl AppBuilder {
 
     /// After this long a call counts as not answered, so that a test need not wait for a minute.
     pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts = Timeouts { intercom: timeout, brevo: timeout };
+        self.timeouts.intercom = timeout;
+        self.timeouts.brevo = timeout;
+        self
+    }
+
+    /// When, after an attempt whose answer was lost, Brevo is asked whether it has an event.
+    pub(crate) fn with_event_looks(mut self, unanswered: [Duration; 3]) -> Self {
+        self.timeouts.event_looks.unanswered = unanswered;
         self
     }
 
@@ -154,7 +167,7 @@ impl App {
             hanging: None,
             limited: false,
             unguarded: false,
-            timeouts: Timeouts::default(),
+            timeouts: Timeouts { event_looks: QUICK_LOOKS, ..Timeouts::default() },
             clock: Arc::new(SystemClock),
         }
     }
