@@ -115,12 +115,8 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         limit: usize,
     ) -> Result<EventReadings, StoreError>;
 
-    /// Says whether all these events of a contact, by name and second, were told before.
-    async fn are_events_counted(
-        &self,
-        contact: RecordId,
-        events: Vec<(String, Timestamp)>,
-    ) -> Result<bool, StoreError>;
+    /// Says whether all these custom events were told before.
+    async fn are_events_counted(&self, events: Vec<Snapshot>) -> Result<bool, StoreError>;
 
     /// Remembers that a contact's events were listed, with what Intercom said at `as_of` that they come
     /// to in all.

@@ -72,11 +72,11 @@ async fn a_notified_event_is_sent_once_and_counted_once() {
     assert_eq!(events[0]["event_name"], "ordered");
     assert_eq!(events[0]["event_properties"]["number"], 7);
     assert_eq!(orders(&app), (json!(1), json!(first), json!(first)));
-    // The same notification, the same event under another id, a restart, and the listing.
+    // The same notification, the same event without an id, a restart, and the listing.
     app.deliver(notification.as_bytes()).await;
     let mut other: Value = serde_json::from_str(&notification).unwrap();
     other["id"] = json!("notif_other");
-    other["data"]["item"]["id"] = json!("29c69129-8f2e-11e3-b703-e5d169961160");
+    other["data"]["item"]["id"] = Value::Null;
     app.deliver(other.to_string().as_bytes()).await;
     app.drained().await;
     app.stop_engine().await;
@@ -88,6 +88,67 @@ async fn a_notified_event_is_sent_once_and_counted_once() {
     let again = app.sandbox.intercom.submit_event(&id, "ordered", at(second), &json!({}));
     app.fire(again.unwrap()).await;
     assert_eq!((sent(&app), orders(&app)), (2, (json!(2), json!(first), json!(second))));
+}
+
+/// The notification of an event, in which this item is told under this id.
+fn told_as(notification: &Value, number: u64, id: &Value) -> String {
+    let mut told = notification.clone();
+    told["id"] = json!(format!("notif_{number}"));
+    told["data"]["item"]["id"] = id.clone();
+    told["data"]["item"]["metadata"] = json!({"number": number});
+    told.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_one_second_are_told_apart_by_their_ids() {
+    let app = app().await;
+    app.sync().await;
+    let id = app.create(ann(now())).await;
+    let first = now();
+    let ordered = app.sandbox.intercom.submit_event(&id, "ordered", at(first), &json!({})).unwrap();
+    let [notification] = &ordered.notifications[..] else { panic!("{ordered:?}") };
+    let own = notification["data"]["item"]["id"].clone();
+    for (number, id) in
+        [(1, json!("same-sec-1")), (2, json!("same-sec-2")), (3, json!("same-sec-1"))]
+    {
+        app.deliver(told_as(notification, number, &id).as_bytes()).await;
+    }
+    app.drained().await;
+    let numbers = |app: &App| -> Vec<Value> {
+        let events = app.sandbox.brevo.events();
+        events.iter().map(|event| event["event_properties"]["number"].clone()).collect()
+    };
+    assert_eq!((numbers(&app), orders(&app).0), (vec![json!(1), json!(2)], json!(2)));
+    // Without an id it is one of them; with its own, which the listing has too, a third.
+    app.deliver(told_as(notification, 4, &Value::Null).as_bytes()).await;
+    app.drained().await;
+    assert_eq!((sent(&app), orders(&app).0), (2, json!(2)));
+    app.deliver(told_as(notification, 5, &own).as_bytes()).await;
+    app.drained().await;
+    app.sync().await;
+    assert_eq!(numbers(&app), [json!(1), json!(2), json!(5)]);
+    assert_eq!(orders(&app).0, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_notified_without_its_id_and_is_listed_with_it_counts_once() {
+    let app = app().await;
+    app.sync().await;
+    let id = app.create(ann(now())).await;
+    let first = now();
+    let ordered = app.sandbox.intercom.submit_event(&id, "ordered", at(first), &json!({})).unwrap();
+    let notification = &ordered.notifications[0];
+    app.deliver(told_as(notification, 1, &Value::Null).as_bytes()).await;
+    app.drained().await;
+    assert_eq!((sent(&app), orders(&app).0), (1, json!(1)));
+    let listed = listings(&app);
+    app.sync().await;
+    assert!(listings(&app) > listed);
+    assert_eq!((sent(&app), orders(&app).0), (1, json!(1)));
+    // Now that its id is known, another one is another event.
+    app.deliver(told_as(notification, 2, &json!("same-sec-2")).as_bytes()).await;
+    app.drained().await;
+    assert_eq!((sent(&app), orders(&app).0), (2, json!(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

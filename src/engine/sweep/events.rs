@@ -115,27 +115,14 @@ async fn list(
         if page.unusable > 0 {
             tracing::warn!(unusable = page.unusable, "events without a name were left out");
         }
-        let is_known = reading.was_read && is_known(store, contact, &page.snapshots).await?;
+        // If all of a page was told before, so was what is older.
+        let is_known = reading.was_read && store.are_events_counted(page.snapshots.clone()).await?;
         pages.push(page.snapshots);
         cursor = page.next.filter(|_| !is_known);
         if cursor.is_none() {
             return Ok(Listed { reading, pages, totals, as_of });
         }
     }
-}
-
-/// True if all of a page was told before: so was what is older.
-async fn is_known(
-    store: &dyn Store,
-    contact: &RecordId,
-    page: &[Snapshot],
-) -> Result<bool, EngineError> {
-    let event = |snapshot: &Snapshot| {
-        let name = snapshot.body.get("event_name")?.as_str()?.to_owned();
-        Some((name, snapshot.body.get("created_at").and_then(Timestamp::parse)?))
-    };
-    let events: Vec<_> = page.iter().filter_map(event).collect();
-    Ok(store.are_events_counted(contact.clone(), events).await?)
 }
 
 fn total(total: EventTotal) -> Option<EventCount> {

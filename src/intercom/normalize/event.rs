@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{change, text_of, time};
-use crate::model::Digest;
+use crate::model::made_event_id;
 
 /// Fields of an event, unset as `null`.
 const FIELDS: [&str; 6] =
@@ -34,16 +34,9 @@ pub fn event(item: &Value) -> Value {
         body.insert("metadata".to_owned(), json!({}));
     }
     if body.get("id").is_none_or(Value::is_null) {
-        body.insert("id".to_owned(), Value::String(made_id(&body)));
+        body.insert("id".to_owned(), Value::String(made_event_id(&body)));
     }
     Value::Object(body)
-}
-
-fn made_id(body: &Map<String, Value>) -> String {
-    let of = |field: &str| body.get(field).filter(|value| !value.is_null());
-    let person = of("intercom_user_id").or(of("user_id")).or(of("email"));
-    let digest = Digest::of_json(&json!([person, of("event_name"), of("created_at")]));
-    digest.to_string().chars().take(32).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::work::{self, Dirt};
 use super::writer::Tx;
 use super::{Ids, parsed};
-use crate::model::{RecordId, RecordKind, Snapshot, Timestamp};
+use crate::model::{RecordId, RecordKind, Snapshot, Timestamp, made_event_id};
 use crate::store::{EventCount, EventReading, EventReadings, StoreError, Task, WorkKey};
 
 /// What an event is counted by.
@@ -15,6 +15,8 @@ pub(super) struct Counted {
     pub(super) contact: RecordId,
     pub(super) name: String,
     pub(super) at: Timestamp,
+    /// The id that Intercom gave it; empty: it came without one.
+    pub(super) id: String,
 }
 
 impl Counted {
@@ -24,10 +26,13 @@ impl Counted {
             return None;
         }
         let text = |field: &str| snapshot.body.get(field).and_then(Value::as_str);
+        let id = snapshot.key.id.as_str();
+        let is_made = snapshot.body.as_object().is_some_and(|body| made_event_id(body) == id);
         Some(Self {
             contact: text("intercom_user_id")?.parse().ok()?,
             name: text("event_name")?.to_owned(),
             at: snapshot.body.get("created_at").and_then(Timestamp::parse)?,
+            id: if is_made { String::new() } else { id.to_owned() },
         })
     }
 }
@@ -62,17 +67,25 @@ fn is_known(conn: &Connection, ids: &Ids, contact: &RecordId) -> Result<bool, St
 
 /// Counts an event; false: it was counted before, whichever way it came then.
 fn count(tx: &Tx<'_>, ids: &Ids, event: &Counted) -> Result<bool, StoreError> {
-    let Counted { contact, name, at } = event;
-    let added = tx
-        .conn
-        .prepare_cached(
-            "INSERT INTO event_tellings (workspace, contact, name, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute((ids.workspace(), contact.as_str(), name, at.seconds()))?;
-    if added == 0 {
+    let Counted { contact, name, at, id } = event;
+    if let Some(told) = told(tx.conn, ids, event)? {
+        if told.is_empty() && !id.is_empty() {
+            // From now on another id is another event.
+            tx.conn
+                .prepare_cached(
+                    "UPDATE event_tellings SET id = ?5
+                     WHERE workspace = ?1 AND contact = ?2 AND name = ?3 AND at = ?4 AND id = ''",
+                )?
+                .execute((ids.workspace(), contact.as_str(), name, at.seconds(), id))?;
+        }
         return Ok(false);
     }
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO event_tellings (workspace, contact, name, at, id)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((ids.workspace(), contact.as_str(), name, at.seconds(), id))?;
     tx.conn
         .prepare_cached(
             "INSERT INTO event_totals (workspace, contact, name, count, first, last)
@@ -88,32 +101,30 @@ fn count(tx: &Tx<'_>, ids: &Ids, event: &Counted) -> Result<bool, StoreError> {
 pub(super) fn are_counted(
     conn: &Connection,
     ids: &Ids,
-    contact: &RecordId,
-    events: &[(String, Timestamp)],
+    events: &[Snapshot],
 ) -> Result<bool, StoreError> {
-    for (name, at) in events {
-        if !is_counted(conn, ids, contact, name, *at)? {
+    for event in events.iter().filter_map(Counted::of) {
+        if told(conn, ids, &event)?.is_none() {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn is_counted(
-    conn: &Connection,
-    ids: &Ids,
-    contact: &RecordId,
-    name: &str,
-    at: Timestamp,
-) -> Result<bool, StoreError> {
-    let found: Option<i64> = conn
+/// Under which id an event was told, which may be none; where either telling bears none, person, name
+/// and second say that it is the same. None: it was not told.
+fn told(conn: &Connection, ids: &Ids, event: &Counted) -> Result<Option<String>, StoreError> {
+    let Counted { contact, name, at, id } = event;
+    let found = conn
         .prepare_cached(
-            "SELECT 1 FROM event_tellings
-             WHERE workspace = ?1 AND contact = ?2 AND name = ?3 AND at = ?4",
+            "SELECT id FROM event_tellings
+             WHERE workspace = ?1 AND contact = ?2 AND name = ?3 AND at = ?4
+                 AND (?5 = '' OR id IN (?5, ''))
+             ORDER BY id DESC LIMIT 1",
         )?
-        .query_row((ids.workspace(), contact.as_str(), name, at.seconds()), |row| row.get(0))
+        .query_row((ids.workspace(), contact.as_str(), name, at.seconds(), id), |row| row.get(0))
         .optional()?;
-    Ok(found.is_some())
+    Ok(found)
 }
 
 /// What a contact did, by name.

@@ -61,7 +61,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 19;
+const SCHEMA: i64 = 20;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -213,7 +213,7 @@ impl SqliteStore {
             last.clone_from(found);
             total += self.write(move |tx, ids| prune::forget_events(tx, ids, &page)).await?;
         }
-        let mut last: prune::Telling = (String::new(), String::new(), i64::MIN);
+        let mut last: prune::Telling = (String::new(), String::new(), i64::MIN, String::new());
         loop {
             let after = std::mem::take(&mut last);
             let page = self
@@ -281,6 +281,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0017_sms_numbers.sql")),
         M::up(include_str!("../migrations/0018_double_opt_ins.sql")),
         M::up(include_str!("../migrations/0019_event_attempts.sql")),
+        M::up(include_str!("../migrations/0020_events_apart.sql")),
     ])
 }
 
@@ -375,12 +376,8 @@ impl Store for SqliteStore {
         self.read(move |conn, ids| event_totals::readings(conn, ids, after.as_ref(), limit)).await
     }
 
-    async fn are_events_counted(
-        &self,
-        contact: RecordId,
-        events: Vec<(String, Timestamp)>,
-    ) -> Result<bool, StoreError> {
-        self.read(move |conn, ids| event_totals::are_counted(conn, ids, &contact, &events)).await
+    async fn are_events_counted(&self, events: Vec<Snapshot>) -> Result<bool, StoreError> {
+        self.read(move |conn, ids| event_totals::are_counted(conn, ids, &events)).await
     }
 
     async fn put_event_reading(

@@ -23,8 +23,8 @@ pub(super) fn of_events(before: Timestamp) -> Timestamp {
     before.plus(-LISTED_SECONDS)
 }
 
-/// An event as it is told apart from others: contact, name, second.
-pub(super) type Telling = (String, String, i64);
+/// An event as it is told apart from others: contact, name, second, id.
+pub(super) type Telling = (String, String, i64, String);
 
 /// Notifications that are older than `before`; answers how many went.
 pub(super) fn journal(
@@ -68,13 +68,14 @@ pub(super) fn old_tellings(
     limit: usize,
 ) -> Result<Vec<Telling>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT contact, name, at FROM event_tellings
-         WHERE workspace = ?1 AND (contact, name, at) > (?2, ?3, ?4) AND at < ?5
-         ORDER BY contact, name, at LIMIT ?6",
+        "SELECT contact, name, at, id FROM event_tellings
+         WHERE workspace = ?1 AND (contact, name, at, id) > (?2, ?3, ?4, ?5) AND at < ?6
+         ORDER BY contact, name, at, id LIMIT ?7",
     )?;
-    let (contact, name, at) = after;
-    let asked = (ids.workspace(), contact, name, at, before.seconds(), limit as i64);
-    let rows = statement.query_map(asked, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (contact, name, at, id) = after;
+    let asked = (ids.workspace(), contact, name, at, id, before.seconds(), limit as i64);
+    let rows = statement
+        .query_map(asked, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -86,10 +87,10 @@ pub(super) fn forget_tellings(
 ) -> Result<(), StoreError> {
     let mut statement = tx.conn.prepare_cached(
         "DELETE FROM event_tellings
-         WHERE workspace = ?1 AND contact = ?2 AND name = ?3 AND at = ?4",
+         WHERE workspace = ?1 AND contact = ?2 AND name = ?3 AND at = ?4 AND id = ?5",
     )?;
-    for (contact, name, at) in tellings {
-        statement.execute((ids.workspace(), contact, name, at))?;
+    for (contact, name, at, id) in tellings {
+        statement.execute((ids.workspace(), contact, name, at, id))?;
     }
     Ok(())
 }

@@ -179,7 +179,7 @@ pub(super) fn accept_snapshot(
     if let Some(event) = &incoming.event
         && !event_totals::take(tx, ids, event, dirt)?
     {
-        // It was told before, perhaps another way or under another id.
+        // It was told before, perhaps another way, or now without its id.
         tx.count("unchanged", dirt.carried);
         return Ok(());
     }
