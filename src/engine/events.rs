@@ -123,11 +123,9 @@ struct Courier<'a> {
 }
 
 impl Courier<'_> {
+    /// Ends what Brevo has nobody for, or lets it wait for its contact.
     async fn withhold(&self, orphans: Vec<DueEvent>) -> Result<(), EngineError> {
-        let ends = orphans.into_iter().filter_map(|event| match event.target {
-            EventTarget::Nobody(why) => Some((event.seq, EventEnd::Withheld(why))),
-            EventTarget::Contact { .. } => None,
-        });
+        let ends = orphans.into_iter().map(|event| (event.seq, EventEnd::Orphaned));
         Ok(self.engine.store.end_events(ends.collect(), self.now).await?)
     }
 

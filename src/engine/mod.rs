@@ -361,7 +361,9 @@ impl Engine {
 
     /// Drops dead letters, which counts them as skipped; answers how many.
     pub async fn drop_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, EngineError> {
-        Ok(self.inner.store.drop_dead_letters(query).await?)
+        let dropped = self.inner.store.drop_dead_letters(query).await?;
+        self.inner.events.wake();
+        Ok(dropped)
     }
 
     /// Calls made to Brevo since the start.

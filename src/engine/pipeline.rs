@@ -610,9 +610,12 @@ impl Round<'_> {
         }
         let keys: Vec<WorkKey> =
             endings.iter().map(|settlement| settlement.claim.key.clone()).collect();
-        let tracks = endings
-            .iter()
-            .any(|ending| ending.derivation.as_ref().is_some_and(|d| !d.events.is_empty()));
+        let tracks = endings.iter().any(|ending| {
+            let tracked = ending.derivation.as_ref().is_some_and(|d| !d.events.is_empty());
+            // Events may wait for the end of a contact's write.
+            let is_contact = ending.claim.key.task == Task::Contact;
+            tracked || (is_contact && !matches!(ending.ending, Ending::Retry { .. }))
+        });
         let is_counted = endings.iter().any(|ending| ending.claim.cause.is_some());
         self.engine.store.settle(endings, self.engine.clock.now()).await?;
         for key in keys {

@@ -99,7 +99,8 @@ impl Engine {
             let is_syncing =
                 self.inner.store.syncs(50).await?.iter().any(|sync| !sync.state.is_over());
             // Nothing waits for events that Brevo does not take at all.
-            let sends = counts.events.due > 0 && self.inner.events.disabled().is_none();
+            let sends =
+                counts.events.due > counts.events.stuck && self.inner.events.disabled().is_none();
             let links = counts.sinks.links.due > 0 && self.inner.companies.disabled().is_none();
             let objects = counts.sinks.objects.due > 0 && self.inner.objects.disabled().is_none();
             let asks = counts.sinks.double_opt_ins.due > 0

@@ -184,6 +184,17 @@ pub enum EventTarget {
     },
     /// Nobody, for this reason.
     Nobody(Withheld),
+    /// Nobody yet: what would make the contact known to Brevo is still to be written.
+    Awaited(Awaits),
+}
+
+/// What an event waits for whose contact Brevo does not have yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaits {
+    /// The write of the contact, which is made by itself.
+    Write,
+    /// Somebody who retries or drops the contact's dead letter.
+    DeadLetter,
 }
 
 /// How an attempt to send an event ended.
@@ -191,8 +202,9 @@ pub enum EventTarget {
 pub enum EventEnd {
     /// Brevo has it.
     Sent,
-    /// It will never be sent.
-    Withheld(Withheld),
+    /// Brevo has nobody whom it is about. If that may still change it waits, else it is never sent:
+    /// the store decides it, by what is true when this end is written.
+    Orphaned,
     /// It will not be sent by itself.
     Dead(Cause),
     /// It is tried again.
@@ -227,6 +239,9 @@ pub struct EventCounts {
     pub known: u64,
     /// They are dead letters.
     pub dead: u64,
+    /// Those of `due` that wait for somebody who deals with the dead letter of their contact.
+    #[serde(skip)]
+    pub stuck: u64,
     /// How often one became a dead letter.
     #[serde(skip)]
     pub refused: u64,

@@ -41,8 +41,8 @@ pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use double_opt_in::{DoubleOptInEnd, DueDoubleOptIn};
 pub use error::StoreError;
 pub use event::{
-    Derivation, Doubt, DueEvent, EventCounts, EventEnd, EventTarget, LIVE_SINCE, LastDerivation,
-    Withheld,
+    Awaits, Derivation, Doubt, DueEvent, EventCounts, EventEnd, EventTarget, LIVE_SINCE,
+    LastDerivation, Withheld,
 };
 pub use event_count::{EventCount, EventReading, EventReadings};
 pub use hold::{HeldChange, Hold, Judged, Judgement, Measure, Taking};

@@ -21,6 +21,7 @@ mod crash;
 mod custom_events;
 mod double_opt_in;
 mod events;
+mod events_wait;
 mod faults;
 mod faults_together;
 mod fuzz;

@@ -490,6 +490,11 @@ impl BrevoSandbox {
         self.shared.moods().left()
     }
 
+    /// Forgets the failures that were asked for and have not happened yet.
+    pub fn forget_failures(&self) {
+        self.shared.moods().forget();
+    }
+
     /// A wait before every answer from now on; zero ends it.
     pub fn slow(&self, latency: Duration) {
         self.shared.moods().latency = (!latency.is_zero()).then_some(latency);

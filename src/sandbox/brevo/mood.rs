@@ -86,6 +86,11 @@ impl Moods {
         self.mishaps.push((matcher, mishap, times));
     }
 
+    /// Nothing more happens to any request.
+    pub(super) fn forget(&mut self) {
+        self.mishaps.clear();
+    }
+
     pub(super) fn add_import(&mut self, mishap: ImportMishap) {
         self.imports.push(mishap);
     }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, companies, dead_letters, double_opt_ins, holds, objects};
+use super::{Ids, companies, dead_letters, double_opt_ins, events, holds, objects};
 use crate::model::Timestamp;
 use crate::store::{
     DoubleOptInCounts, EventCounts, ObjectCounts, RecordCounts, SinkCounts, StoreCounts,
@@ -160,6 +160,7 @@ pub(super) fn counts(
         events: EventCounts {
             sent: counter("events_sent")?,
             due: sum("SELECT count(*) FROM events WHERE workspace = ?1 AND state = 'due'")?,
+            stuck: events::stuck(conn, ids)?,
             known: counter("events_known")?,
             refused: counter("events_refused")?,
             dead: dead_letters::count(conn, ids, "event")?,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::work::{self, Because};
 use super::writer::Tx;
 use super::{Ids, companies, double_opt_ins, events, objects};
-use crate::model::Timestamp;
+use crate::model::{RecordId, Timestamp};
 use crate::store::{
     Cause, Claim, DeadLetter, DeadLetterQuery, Priority, StoreError, Task, WorkKey,
 };
@@ -262,6 +262,21 @@ pub(super) fn retry(
     Ok(rows.len() as u64)
 }
 
+/// True if a contact is a dead letter.
+pub(super) fn has_contact(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = conn
+        .prepare_cached(
+            "SELECT 1 FROM dead_letters WHERE workspace = ?1 AND task = 'contact' AND key = ?2",
+        )?
+        .query_row((ids.workspace(), contact.as_str()), |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
 /// Drops dead letters: their inputs count as skipped.
 pub(super) fn discard(tx: &Tx<'_>, ids: &Ids, query: &DeadLetterQuery) -> Result<u64, StoreError> {
     let rows: Vec<(Option<String>, Option<String>, i64)> = tx
@@ -278,6 +293,12 @@ pub(super) fn discard(tx: &Tx<'_>, ids: &Ids, query: &DeadLetterQuery) -> Result
         match (task.as_deref(), key) {
             (Some(EVENT), Some(event)) => events::drop_dead(tx, ids, event)?,
             (Some(objects::TASK), Some(object)) => objects::drop_dead(tx, ids, object)?,
+            // What waits for the contact is dropped with it.
+            (Some(task), Some(contact)) if task == Task::Contact.as_str() => {
+                if let Ok(contact) = contact.parse() {
+                    events::resume(tx, ids, &contact, Timestamp::EPOCH)?;
+                }
+            }
             (Some(double_opt_ins::TASK), Some(asked)) => double_opt_ins::drop_dead(tx, asked)?,
             _ => {}
         }

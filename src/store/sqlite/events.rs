@@ -3,13 +3,20 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, books, dead_letters, mirror};
-use crate::model::{Digest, Email, Timestamp, TrackedEvent};
+use super::{Ids, books, dead_letters, mirror, work};
+use crate::model::{Digest, Email, RecordId, Timestamp, TrackedEvent};
 use crate::store::event::event_id;
 use crate::store::{
-    Derivation, Doubt, DueEvent, EventEnd, EventTarget, LIVE_SINCE, LastDerivation, StoreError,
-    Withheld,
+    Awaits, Derivation, Doubt, DueEvent, EventEnd, EventTarget, LIVE_SINCE, LastDerivation,
+    StoreError, Withheld,
 };
+
+/// When an event is due that waits for somebody who deals with the dead letter of its contact: the end
+/// of the year 9999.
+const STUCK: Timestamp = Timestamp::from_seconds(253_402_300_799);
+/// How long an event waits at most for its contact before it is looked at again; the end of the
+/// contact's claim takes it up at once.
+const LOOK_AGAIN_SECONDS: i64 = 60;
 
 /// Remembers a derivation and the events whose keys are new, in the transaction of its end; answers how
 /// many of them are to be sent.
@@ -90,7 +97,9 @@ fn insert(
         .prepare_cached(
             "INSERT INTO events (workspace, id, subject, contact, name, at, state, reason, properties,
                  origin, rule_set, due)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+                 coalesce((SELECT max(due) FROM events
+                     WHERE workspace = ?1 AND contact = ?4 AND state = 'due' AND due = ?13), ?12))
              ON CONFLICT (workspace, id) DO NOTHING",
         )?
         .execute((
@@ -106,6 +115,8 @@ fn insert(
             traced.origin.to_string(),
             derivation.rule_set.as_str(),
             now.seconds(),
+            // Who comes behind one that waits for somebody waits with it.
+            STUCK.seconds(),
         ))?;
     if added > 0 {
         tx.count("events_known", i64::from(withheld.is_some()));
@@ -145,13 +156,14 @@ pub(super) fn due(
                  AND earlier.state = 'due' AND earlier.seq < event.seq AND earlier.due > ?2)
              AND (subject LIKE 'contact:%' OR NOT EXISTS (
                  SELECT 1 FROM work WHERE work.workspace = event.workspace AND work.task = 'contact'
-                     AND work.id = event.contact AND (work.claimed = 1 OR work.due <= ?2)))
+                     AND work.id = event.contact
+                     AND (work.claimed = 1 OR work.due <= ?2 OR work.failing_since IS NOT NULL)))
          ORDER BY seq LIMIT ?3",
     )?;
     let rows = statement.query_map((ids.workspace(), now.seconds(), limit as i64), read)?;
     let mut events: Vec<DueEvent> = rows.collect::<Result<_, _>>()?;
     for event in &mut events {
-        event.target = target(conn, ids, event)?;
+        event.target = target(conn, ids, &event.contact, now)?;
     }
     Ok(events)
 }
@@ -182,12 +194,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DueEvent> {
 
 /// Whom Brevo has for the contact of an event: the one that stands for it, else the one that has its
 /// address, as where another Intercom contact speaks for both.
-fn target(conn: &Connection, ids: &Ids, event: &DueEvent) -> Result<EventTarget, StoreError> {
+fn target(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    now: Timestamp,
+) -> Result<EventTarget, StoreError> {
     let record: Option<(String, Option<String>)> = conn
         .prepare_cached(
             "SELECT liveness, email FROM records WHERE workspace = ?1 AND kind = 'contact' AND id = ?2",
         )?
-        .query_row((ids.workspace(), event.contact.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row((ids.workspace(), contact.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((liveness, address)) = record else {
         return Ok(EventTarget::Nobody(Withheld::Gone));
@@ -199,19 +216,111 @@ fn target(conn: &Connection, ids: &Ids, event: &DueEvent) -> Result<EventTarget,
         .prepare_cached(
             "SELECT id, state ->> 'email' FROM mirror WHERE workspace = ?1 AND owner = ?2 LIMIT 1",
         )?
-        .query_row((ids.workspace(), event.contact.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row((ids.workspace(), contact.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((id, email)) = owned {
         let email = email.and_then(|email| email.parse().ok());
         return Ok(EventTarget::Contact { id, email });
     }
-    let Some(email) = address.and_then(|email| email.parse::<Email>().ok()) else {
-        return Ok(EventTarget::Nobody(Withheld::NoContact));
-    };
-    Ok(match mirror::at_address(conn, ids, &email)? {
-        Some(entry) => EventTarget::Contact { id: entry.id(), email: Some(email) },
-        None => EventTarget::Nobody(Withheld::NoContact),
-    })
+    let email = address.and_then(|email| email.parse::<Email>().ok());
+    if let Some(email) = &email
+        && let Some(entry) = mirror::at_address(conn, ids, email)?
+    {
+        return Ok(EventTarget::Contact { id: entry.id(), email: Some(email.clone()) });
+    }
+    let awaits = awaits(conn, ids, contact, email.as_ref(), now)?;
+    Ok(awaits.map_or(EventTarget::Nobody(Withheld::NoContact), EventTarget::Awaited))
+}
+
+/// What may still make a contact known to Brevo: its own write, or that of another with its address.
+/// None: the rules gave it no identity there.
+fn awaits(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    email: Option<&Email>,
+    now: Timestamp,
+) -> Result<Option<Awaits>, StoreError> {
+    let mut found = None;
+    for one in speakers(conn, ids, contact, email)? {
+        if work::is_pending(conn, ids, &one, now)? {
+            return Ok(Some(Awaits::Write));
+        }
+        if dead_letters::has_contact(conn, ids, &one)? {
+            found = Some(Awaits::DeadLetter);
+        }
+    }
+    Ok(found)
+}
+
+/// A contact and the live ones that share its address, any of which may stand for it in Brevo.
+fn speakers(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    email: Option<&Email>,
+) -> Result<Vec<RecordId>, StoreError> {
+    let mut speakers = vec![contact.clone()];
+    if let Some(email) = email {
+        let mut statement = conn.prepare_cached(
+            "SELECT id FROM records WHERE workspace = ?1 AND email = ?2 AND kind = 'contact'
+                 AND liveness = 'live' AND id <> ?3",
+        )?;
+        let at = (ids.workspace(), email.as_str(), contact.as_str());
+        for other in statement.query_map(at, |row| super::parsed(row, 0))? {
+            speakers.push(other?);
+        }
+    }
+    Ok(speakers)
+}
+
+/// Takes up the events again that wait for a contact: its claim has ended, or its dead letter was
+/// dropped. Those of whoever shares its address may have waited for it as well.
+pub(super) fn resume(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &RecordId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let waiting: Option<i64> = tx
+        .conn
+        .prepare_cached(
+            "SELECT 1 FROM events WHERE workspace = ?1 AND state = 'due' AND due > ?2 LIMIT 1",
+        )?
+        .query_row((ids.workspace(), now.seconds()), |row| row.get(0))
+        .optional()?;
+    if waiting.is_none() {
+        return Ok(());
+    }
+    let email: Option<String> = tx
+        .conn
+        .prepare_cached(
+            "SELECT email FROM records WHERE workspace = ?1 AND kind = 'contact' AND id = ?2",
+        )?
+        .query_row((ids.workspace(), contact.as_str()), |row| row.get(0))
+        .optional()?
+        .flatten();
+    let email = email.and_then(|email| email.parse().ok());
+    for one in speakers(tx.conn, ids, contact, email.as_ref())? {
+        // One that was tried before waits for its own sake.
+        tx.conn
+            .prepare_cached(
+                "UPDATE events SET due = ?3 WHERE workspace = ?1 AND contact = ?2 AND state = 'due'
+                     AND due > ?3 AND (date IS NULL OR due = ?4)",
+            )?
+            .execute((ids.workspace(), one.as_str(), now.seconds(), STUCK.seconds()))?;
+    }
+    Ok(())
+}
+
+/// How many wait for somebody who deals with the dead letter of their contact.
+pub(super) fn stuck(conn: &Connection, ids: &Ids) -> Result<u64, StoreError> {
+    let count: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM events WHERE workspace = ?1 AND state = 'due' AND due = ?2",
+        )?
+        .query_row((ids.workspace(), STUCK.seconds()), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
 }
 
 /// Notes that events are about to be sent, each with the date that Brevo is told from now on. Until
@@ -246,10 +355,7 @@ pub(super) fn end(
             let changed = close(tx, seq, "sent", None)?;
             tx.count("events_sent", changed);
         }
-        EventEnd::Withheld(why) => {
-            let changed = close(tx, seq, "known", Some(*why))?;
-            tx.count("events_known", changed);
-        }
+        EventEnd::Orphaned => orphan(tx, ids, seq, now)?,
         EventEnd::Dead(cause) => {
             let found: Option<(String, u32)> = tx
                 .conn
@@ -284,6 +390,35 @@ pub(super) fn end(
                 .execute((seq, at.seconds(), doubt.rank(), fails, now.seconds()))?;
         }
     }
+    Ok(())
+}
+
+/// Ends an event that Brevo has nobody for, or lets it wait for its contact.
+fn orphan(tx: &Tx<'_>, ids: &Ids, seq: i64, now: Timestamp) -> Result<(), StoreError> {
+    let contact: Option<RecordId> = tx
+        .conn
+        .prepare_cached("SELECT contact FROM events WHERE seq = ?1 AND state = 'due'")?
+        .query_row((seq,), |row| super::parsed(row, 0))
+        .optional()?;
+    let Some(contact) = contact else { return Ok(()) };
+    let due = match target(tx.conn, ids, &contact, now)? {
+        // It came meanwhile.
+        EventTarget::Contact { .. } => return Ok(()),
+        EventTarget::Nobody(why) => {
+            let changed = close(tx, seq, "known", Some(why))?;
+            tx.count("events_known", changed);
+            return Ok(());
+        }
+        EventTarget::Awaited(Awaits::Write) => now.plus(LOOK_AGAIN_SECONDS),
+        EventTarget::Awaited(Awaits::DeadLetter) => STUCK,
+    };
+    // The later ones of its contact come behind it.
+    tx.conn
+        .prepare_cached(
+            "UPDATE events SET due = max(due, ?4)
+             WHERE workspace = ?1 AND contact = ?2 AND state = 'due' AND seq >= ?3",
+        )?
+        .execute((ids.workspace(), contact.as_str(), seq, due.seconds()))?;
     Ok(())
 }
 

@@ -499,7 +499,7 @@ async fn events_enter_with_the_end_of_their_claim_once_and_in_order() {
 
 #[tokio::test]
 async fn an_event_that_waits_holds_up_its_own_contact_only() {
-    use crate::store::{Doubt, EventEnd, Withheld};
+    use crate::store::{Doubt, EventEnd};
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("tajo.db"));
     track(&store, 1, &["a", "b"], done(Outcome::Applied)).await;
@@ -525,7 +525,7 @@ async fn an_event_that_waits_holds_up_its_own_contact_only() {
     assert_eq!(store.retry_dead_letters(DeadLetterQuery::All, NOW).await.unwrap(), 1);
     assert_eq!(due_names(&store, NOW).await, ["c1.a", "c1.b", "c2.a"]);
     let all = store.due_events(10, NOW).await.unwrap();
-    let ends = [EventEnd::Sent, EventEnd::Sent, EventEnd::Withheld(Withheld::NoContact)];
+    let ends = [EventEnd::Sent, EventEnd::Sent, EventEnd::Orphaned];
     let ends = all.iter().map(|due| due.seq).zip(ends).collect();
     store.end_events(ends, NOW).await.unwrap();
     let counts = store.counts(NOW).await.unwrap().events;

@@ -203,6 +203,24 @@ fn suspicion(suspect: i64) -> Suspicion {
     }
 }
 
+/// True if a contact is still to be derived and written, and does not merely wait for the time at which
+/// the answer of a rule flips (such a row has waited for no longer than it is due).
+pub(super) fn is_pending(
+    conn: &Connection,
+    ids: &Ids,
+    contact: &RecordId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = conn
+        .prepare_cached(
+            "SELECT 1 FROM work WHERE workspace = ?1 AND task = 'contact' AND id = ?2
+                 AND (claimed = 1 OR due <= ?3 OR since < due OR needs_read = 1)",
+        )?
+        .query_row((ids.workspace(), contact.as_str(), now.seconds()), |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
 /// Notes that the rules were run on what is claimed.
 pub(super) fn evaluated(tx: &Tx<'_>, ids: &Ids, key: &WorkKey) -> Result<(), StoreError> {
     tx.conn
@@ -339,6 +357,9 @@ pub(super) fn settle(
             dead_letters::bury(tx, ids, claim, cause, standing.in_claim, now)?;
             if is_last { remove(tx, at)? } else { release(tx, at, now, None, 0)? }
         }
+    }
+    if key.task == Task::Contact && !matches!(ending, Ending::Retry { .. }) {
+        events::resume(tx, ids, &key.id, now)?;
     }
     // Behind what becomes of holds: who waits for approval is not asked.
     double_opt_ins::keep(tx, ids, settlement, now)
