@@ -15,6 +15,9 @@ use crate::store::{AfterLoss, Store};
 const PAGE: u32 = 1_000;
 /// Ids in a query (facts: Brevo section 2).
 const IDS: usize = 20;
+/// How many contacts that a list of ids lacks are asked for one by one in a full read: each is a call.
+/// The rest is asked for by the next one.
+const SINGLY: usize = 1_000;
 /// How far the next read reaches back before the start of the last one: clocks differ, and reads may
 /// trail writes.
 const OVERLAP_SECONDS: i64 = 30;
@@ -296,19 +299,54 @@ impl ReadBack {
 
     /// Reads up to twenty contacts by number; those that are gone leave the mirror.
     async fn by_ids(&self, lane: Lane, ids: &[i64]) -> Result<Vec<BrevoContact>, EngineError> {
+        let (mut found, lacking) = self.listed(lane, ids).await?;
+        found.extend(self.singly(lane, &lacking).await?);
+        Ok(found)
+    }
+
+    /// Asks for up to twenty contacts by number; answers them, and the numbers that the list lacks.
+    async fn listed(
+        &self,
+        lane: Lane,
+        ids: &[i64],
+    ) -> Result<(Vec<BrevoContact>, Vec<i64>), EngineError> {
         let query = ContactsQuery { ids, limit: PAGE, ..ContactsQuery::default() };
         let page = self.normalised(lane, self.brevo.contacts_page(lane, &query).await?).await?;
-        let found = page.contacts;
-        let is_gone = |id: &&i64| !found.iter().any(|contact| contact.id == **id);
-        let gone = ids.iter().filter(is_gone).copied().collect();
-        self.store.lose(gone, self.after_loss, self.clock.now()).await?;
+        let mut found = page.contacts;
+        found.retain(|contact| ids.contains(&contact.id));
+        let is_lacking = |id: &&i64| !found.iter().any(|contact| contact.id == **id);
+        let lacking = ids.iter().filter(is_lacking).copied().collect();
+        Ok((found, lacking))
+    }
+
+    /// Asks one by one for contacts that a list lacks. That a list lacks somebody proves nothing: only
+    /// who is not found by his own number is gone, and leaves the mirror.
+    async fn singly(&self, lane: Lane, ids: &[i64]) -> Result<Vec<BrevoContact>, EngineError> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.extend(self.by_id(lane, *id).await?);
+        }
+        if !found.is_empty() {
+            let (asked, there) = (ids.len(), found.len());
+            tracing::warn!(asked, there, "brevo left out of a list of ids contacts that it has");
+        }
         Ok(found)
     }
 
     async fn find_deleted(&self, lane: Lane, began: Timestamp) -> Result<(), EngineError> {
         let unread = self.store.mirror_unread_since(began).await?;
+        let mut left = SINGLY;
         for chunk in unread.chunks(IDS) {
-            self.by_ids(lane, chunk).await?;
+            let (found, mut lacking) = self.listed(lane, chunk).await?;
+            self.store.observe(found, began).await?;
+            if lacking.len() > left {
+                tracing::warn!(
+                    "more contacts than expected seem gone from brevo: the rest is asked for later"
+                );
+                lacking.truncate(left);
+            }
+            left -= lacking.len();
+            self.singly(lane, &lacking).await?;
         }
         Ok(())
     }
@@ -323,3 +361,7 @@ impl ReadBack {
 fn is_full(page: &ContactsPage) -> bool {
     page.contacts.len() >= PAGE as usize
 }
+
+#[cfg(test)]
+#[path = "read_back_tests.rs"]
+mod tests;
