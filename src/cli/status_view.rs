@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::failure::Failure;
-use crate::config::Intercom;
+use crate::config::{Intercom, Resources};
 use crate::engine::{
-    RateLimits, RulesView, SinkView, Status, VerificationView, connections_in, sweeps_view,
+    RateLimits, RulesView, SinkView, Status, SweepView, VerificationView, connections_in, is_read,
+    sweeps_view,
 };
 use crate::model::{Clock, SystemClock};
 use crate::store::{Resource, Store, Sync, SyncKind, SyncState};
@@ -162,6 +163,8 @@ pub(super) async fn of_store(store: &dyn Store, config: &Intercom) -> Result<Val
     let counts = store.counts(now).await?;
     let syncs = store.syncs(50).await?;
     let rules = store.last_rule_set().await?;
+    let sweeps = sweeps_view(store, now).await?;
+    let degraded = unread(&syncs, &sweeps, &config.sync);
     let status = Status {
         connected: newest_over(&syncs).is_some_and(|sync| sync.state == SyncState::Done),
         last_sync: last_complete(&syncs),
@@ -169,7 +172,7 @@ pub(super) async fn of_store(store: &dyn Store, config: &Intercom) -> Result<Val
         conversations_synced: counts.conversations,
         companies_synced: counts.companies,
         events_synced: counts.custom_events,
-        sweeps: sweeps_view(store, now).await?,
+        sweeps,
         records: counts.records,
         duplicates: counts.duplicates,
         foreign: counts.foreign,
@@ -195,9 +198,32 @@ pub(super) async fn of_store(store: &dyn Store, config: &Intercom) -> Result<Val
             counts: counts.values,
             attributes: store.parked().await?.into_iter().map(Into::into).collect(),
         },
-        degraded: Vec::new(),
+        degraded,
     };
     Ok(serde_json::to_value(status)?)
+}
+
+/// What the newest sweeps could not read of what is to be read, a sentence each.
+fn unread(
+    newest_first: &[Sync],
+    sweeps: &BTreeMap<Resource, SweepView>,
+    configured: &Resources,
+) -> Vec<String> {
+    let of_resource = |(resource, sweep): (&Resource, &SweepView)| {
+        let is_short = matches!(sweep.state, SyncState::Failed | SyncState::Incomplete);
+        let how = if sweep.state == SyncState::Failed { "failed" } else { "is incomplete" };
+        let error = sweep.resource.error.as_ref().filter(|_| is_short)?;
+        Some(format!("the last sweep of {} {how}: {error}", resource.as_str()))
+    };
+    let wanted = sweeps.iter().filter(|(resource, _)| is_read(configured, **resource));
+    let reasons: Vec<String> = wanted.filter_map(of_resource).collect();
+    if !reasons.is_empty() {
+        return reasons;
+    }
+    // Such as a token that was refused before anything was read.
+    let failed = newest_over(newest_first).filter(|sync| sync.state == SyncState::Failed);
+    let error = failed.and_then(|sync| sync.error.as_ref());
+    error.map(|error| format!("the last sync failed: {error}")).into_iter().collect()
 }
 
 fn newest_over(newest_first: &[Sync]) -> Option<&Sync> {

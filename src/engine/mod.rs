@@ -71,7 +71,7 @@ use serde_json::Value;
 pub use services::rule_environment;
 pub(crate) use services::{Ground, Services};
 pub use status::{RateLimits, RulesView, SinkView, Status};
-pub use sweep::{ResourceView, SweepView, SyncRequest, sweeps_view};
+pub use sweep::{ResourceView, SweepView, SyncRequest, is_read, sweeps_view};
 pub use timeouts::{EventLooks, Timeouts};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

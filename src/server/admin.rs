@@ -57,6 +57,13 @@ pub(super) async fn start_sync(
     let since = since(&asked.since, state.engine.now())?;
     let (resources, ignored) = resources(asked.resources.as_deref().unwrap_or_default())?;
     let request = SyncRequest { kind: asked.kind, resources, since };
+    if let Some(off) = request.turned_off(&state.engine.config().intercom.sync) {
+        let name = off.as_str();
+        let reason = format!(
+            "`connectors.intercom.sync.{name}` is false: set it to true, or leave out `{name}`"
+        );
+        return Err(HttpError::Conflict(reason));
+    }
     let sync = if asked.backfill_events {
         state.engine.request_backfill(request).await?
     } else {

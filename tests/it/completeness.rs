@@ -322,8 +322,46 @@ async fn a_sweep_that_saw_too_few_is_incomplete_and_says_so_everywhere() {
     assert_eq!((&sweep["seen"], &sweep["expected"]), (&json!(2), &json!(3)));
     assert_eq!(sweep["lagSeconds"], Value::Null);
     let output = deployment.run(&["connectors", "status", "intercom"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("incomplete") && text.contains("2 of 3 records"), "{text}");
+    let reason = "degraded      the last sweep of contacts is incomplete: saw 2 of 3\n";
+    assert!(text.contains(reason), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_of_a_store_whose_last_sync_was_refused_is_degraded_until_one_is_not() {
+    let deployment = Deployment::start(SandboxOptions::default(), "").await;
+    let (intercom, status) =
+        (&deployment.sandbox.intercom, ["connectors", "status", "intercom", "--json"]);
+    let sync = ["connectors", "sync", "intercom", "--resources", "tags"];
+    assert_eq!(deployment.run(&sync).status.code(), Some(0));
+    assert_eq!(deployment.run(&status).status.code(), Some(0));
+
+    intercom.fail_next("/tags", Failure::Status(401), 100);
+    assert_eq!(deployment.run(&sync).status.code(), Some(1));
+    let output = deployment.run(&status);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = told["degraded"][0].as_str().unwrap();
+    assert!(reason.starts_with("the last sweep of tags failed: "), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_turns_off_is_not_read_even_if_it_is_named() {
+    let deployment = Deployment::start(SandboxOptions::default(), "").await;
+    let file = deployment.path("config/tajo.yaml");
+    let yaml = std::fs::read_to_string(&file).unwrap();
+    let off = "  intercom:\n    sync: { conversations: false }\n";
+    std::fs::write(&file, yaml.replacen("  intercom:\n", off, 1)).unwrap();
+    let sync = ["connectors", "sync", "intercom", "--resources"];
+    let output = deployment.run(&[&sync[..], &["contacts,conversations"]].concat());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("`connectors.intercom.sync.conversations` is false"), "{told}");
+    assert_eq!(deployment.run(&[&sync[..], &["contacts"]].concat()).status.code(), Some(0));
+    let reads = |call: &tajo::sandbox::Logged| call.path.starts_with("/conversations");
+    assert_eq!(deployment.sandbox.intercom.log().count(reads), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,9 +132,16 @@ pub(super) async fn run(args: Args, config: &Path) -> Result<ExitCode, Failure> 
     if request.since.is_some_and(|since| since > SystemClock.now()) {
         return Err(Failure::usage("`--since` lies in the future"));
     }
-    if !Deployment::load_without_secrets(config)?.config.intercom.enabled {
+    let intercom = Deployment::load_without_secrets(config)?.config.intercom;
+    if !intercom.enabled {
         let failure = Failure::usage("`connectors.intercom.enabled` is false");
         return Err(failure.with_help("set it to true to use the connector"));
+    }
+    if let Some(off) = request.turned_off(&intercom.sync) {
+        let name = off.as_str();
+        let failure = Failure::usage(format!("`connectors.intercom.sync.{name}` is false"));
+        let help = format!("set it to true to read {name}, or leave them out of `--resources`");
+        return Err(failure.with_help(help));
     }
     let history = if args.backfill_events { History::Sent } else { History::Known };
     let runner = Runner::start(config).await?;

@@ -23,6 +23,7 @@ pub use view::{ResourceView, SweepView, sweeps_view};
 
 use super::suppression::opt_outs_of;
 use super::{EngineError, Inner};
+use crate::config::Resources;
 use crate::http::Lane;
 use crate::intercom::{IntercomClient, IntercomError};
 use crate::model::{Snapshot, Timestamp};
@@ -51,6 +52,24 @@ pub struct SyncRequest {
     pub since: Option<Timestamp>,
 }
 
+impl SyncRequest {
+    /// The first resource that is asked for by name and that the configuration turns off.
+    pub fn turned_off(&self, configured: &Resources) -> Option<Resource> {
+        self.resources.iter().find(|resource| !is_read(configured, **resource)).copied()
+    }
+}
+
+/// True if the configuration lets a sync read a resource.
+pub fn is_read(configured: &Resources, resource: Resource) -> bool {
+    match resource {
+        Resource::Companies => configured.companies,
+        Resource::Tags => configured.tags,
+        Resource::Contacts => configured.contacts,
+        Resource::Conversations => configured.conversations,
+        Resource::Events => configured.events,
+    }
+}
+
 impl Inner {
     /// Queues a sync; answers it.
     pub(crate) async fn request_sync(&self, request: SyncRequest) -> Result<Sync, EngineError> {
@@ -72,15 +91,7 @@ impl Inner {
         let configured = self.config.load().intercom.sync;
         let mut resources = request.resources;
         if resources.is_empty() {
-            let enabled = [
-                (Resource::Companies, configured.companies),
-                (Resource::Tags, configured.tags),
-                (Resource::Contacts, configured.contacts),
-                (Resource::Conversations, configured.conversations),
-                (Resource::Events, configured.events),
-            ];
-            resources =
-                enabled.iter().filter(|(_, on)| *on).map(|(resource, _)| *resource).collect();
+            resources = ORDER.into_iter().filter(|one| is_read(&configured, *one)).collect();
         }
         Sync {
             id: uuid::Uuid::now_v7().to_string(),
