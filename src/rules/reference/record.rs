@@ -228,7 +228,7 @@ pub(crate) const RECORDS: [Fields; 7] = [
             field(
                 "conversations.all",
                 Kind::List,
-                "the conversations, the newest first, at most 100; the counts are of all",
+                "the conversations without their `transitions`, the newest first, at most 100; the counts are of all",
             ),
             field("events.NAME.count", Kind::Int, "how often a custom event came"),
             field("events.NAME.first", Kind::Time, "when first"),
