@@ -65,6 +65,8 @@ impl Round<'_> {
             rest.into_iter().partition(|claim| claim.key.task == Task::TellIntercom);
         let (companies, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| claim.key.task == Task::Members);
+        let (tags, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|claim| claim.key.task == Task::Bearers);
         let (others, contacts): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|claim| records::key_of(claim).is_some());
         for claim in opt_outs {
@@ -76,6 +78,9 @@ impl Round<'_> {
         self.read_changed(changed).await?;
         for claim in companies {
             self.fan_out(claim).await?;
+        }
+        for claim in tags {
+            self.spread_tag(claim).await?;
         }
         self.derive_records(others).await?;
         if contacts.is_empty() {
@@ -154,6 +159,19 @@ impl Round<'_> {
             Ending::Done { outcome: Outcome::Ignored, due_again: None }
         } else {
             Ending::Retry { at: now, cursor, counts: false }
+        };
+        self.settle(vec![Settlement::new(claim, ending)]).await
+    }
+
+    /// Makes dirty what bears a tag that got another name, a page at a time.
+    async fn spread_tag(&mut self, claim: Claim) -> Result<(), EngineError> {
+        let now = self.engine.clock.now();
+        let (tag, from) = (claim.key.id.clone(), claim.cursor.clone());
+        let cursor = self.engine.store.spread_tag(tag, from, claim.cause, now).await?;
+        self.engine.bulk_work.notify_one();
+        let ending = match cursor {
+            Some(_) => Ending::Retry { at: now, cursor, counts: false },
+            None => Ending::Done { outcome: Outcome::Ignored, due_again: None },
         };
         self.settle(vec![Settlement::new(claim, ending)]).await
     }

@@ -47,6 +47,7 @@ pub(super) fn key_of(claim: &Claim) -> Option<RecordKey> {
         | Task::Contact
         | Task::Company
         | Task::Members
+        | Task::Bearers
         | Task::BrevoContact
         | Task::TellIntercom => return None,
     };

@@ -144,6 +144,25 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Stores the tags that a sweep read. What bears one that has another name now becomes dirty,
+    /// counted with the sweep.
+    async fn learn_tags(
+        &self,
+        tags: Vec<Snapshot>,
+        sync: &Sync,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Makes dirty some of what bears a tag, counted with `cause`; answers from where it goes on, none
+    /// if that was all.
+    async fn spread_tag(
+        &self,
+        tag: RecordId,
+        cursor: Option<String>,
+        cause: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError>;
+
     /// Remembers the whole of a contact's sub-lists, as of its stored snapshot.
     async fn put_sublists(&self, contact: RecordId, sublists: Sublists) -> Result<(), StoreError>;
 

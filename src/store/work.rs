@@ -23,6 +23,8 @@ pub enum Task {
     BrevoContact,
     /// Make the contacts of a company dirty.
     Members,
+    /// Make dirty what bears a tag that got another name.
+    Bearers,
     /// Tell Intercom that the contact opted out in Brevo.
     TellIntercom,
 }
@@ -38,6 +40,7 @@ impl Task {
             Self::Event => "custom_event",
             Self::BrevoContact => "brevo_contact",
             Self::Members => "members",
+            Self::Bearers => "bearers",
             Self::TellIntercom => "tell_intercom",
         }
     }
@@ -52,6 +55,7 @@ impl Task {
             "custom_event" => Some(Self::Event),
             "brevo_contact" => Some(Self::BrevoContact),
             "members" => Some(Self::Members),
+            "bearers" => Some(Self::Bearers),
             "tell_intercom" => Some(Self::TellIntercom),
             _ => None,
         }

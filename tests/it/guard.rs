@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tajo::sandbox::SandboxOptions;
 use tajo::sandbox::brevo::Limits;
-use tajo::store::Hold;
+use tajo::store::{Hold, SyncKind};
 
 use crate::support::{App, Deployment, Service, until};
 
@@ -331,6 +331,29 @@ async fn what_the_configuration_takes_away_from_many_is_held_and_says_so() {
     assert_eq!((hold.contacts, hold.removals), (40, 40));
     assert_eq!(app.sandbox.brevo.list_members(36).len(), 40);
     assert_eq!(app.sandbox.brevo.list_members(37).len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_name_of_a_tag_takes_away_from_many_is_held_for_its_sweep() {
+    let mapping = "fn map_contact(contact, brevo) { brevo.email = contact.email; }";
+    let tags = "fn map_tags(tags, contact, brevo) { brevo.add_to_lists(tags, #{ VIP: 36 }); }";
+    let app = App::builder().with_script("mapping.rhai", mapping).with_script("tags.rhai", tags);
+    let app = app.start().await;
+    for contact in people(60, 30) {
+        let is_favoured = contact["name"].as_str().is_some_and(|name| name.starts_with('A'));
+        let id = app.sandbox.intercom.create_contact(contact).unwrap().id;
+        if is_favoured {
+            app.sandbox.intercom.tag_contact(&id, "VIP").unwrap();
+        }
+    }
+    app.sync().await;
+    assert_eq!(app.sandbox.brevo.list_members(36).len(), 30);
+    app.sandbox.intercom.rename_tag("VIP", "Regular").unwrap();
+    let sync = app.sync_as(SyncKind::Incremental).await;
+    let hold = only_hold(&app).await;
+    assert_eq!((hold.contacts, hold.removals), (30, 30));
+    assert_eq!(hold.cause, format!("sweep {}", sync.id));
+    assert_eq!(app.sandbox.brevo.list_members(36).len(), 30, "nobody was taken off");
 }
 
 #[tokio::test(flavor = "multi_thread")]

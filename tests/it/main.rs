@@ -35,6 +35,7 @@ mod reload;
 mod rule_history;
 mod support;
 mod sweep;
+mod tags;
 mod verification;
 mod world;
 mod writer;

@@ -350,7 +350,9 @@ impl Sweep<'_> {
         let progress = self.progress(Resource::Tags);
         progress.seen = tags.len() as u64;
         progress.pages = 1;
-        self.engine.store.learn(tags, Vec::new(), self.engine.clock.now()).await?;
+        self.engine.store.learn_tags(tags, &self.sync, self.engine.clock.now()).await?;
+        // What bears a tag that got another name is dirty now.
+        self.engine.bulk_work.notify_one();
         Ok(())
     }
 

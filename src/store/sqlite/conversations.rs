@@ -194,7 +194,27 @@ pub(super) fn accept(
     }
     concerned.sort();
     concerned.dedup();
-    for contact in concerned {
+    dirty_contacts(tx, ids, concerned, dirt)
+}
+
+/// Makes those dirty who take part in a conversation.
+pub(super) fn dirty_participants(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    conversation: &RecordId,
+    dirt: Dirt,
+) -> Result<(), StoreError> {
+    let concerned = participants(tx.conn, ids, conversation)?;
+    dirty_contacts(tx, ids, concerned, dirt)
+}
+
+fn dirty_contacts(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contacts: Vec<RecordId>,
+    dirt: Dirt,
+) -> Result<(), StoreError> {
+    for contact in contacts {
         // Of a contact that was never seen nothing can be derived; its first snapshot does it.
         if !super::records::exists(tx.conn, ids, &RecordKey::contact(contact.clone()))? {
             continue;

@@ -2,6 +2,7 @@
 
 mod address;
 mod alone;
+mod bearers;
 mod books;
 mod brevo_intake;
 mod companies;
@@ -411,6 +412,43 @@ impl Store for SqliteStore {
                 records::accept_snapshot(tx, ids, &snapshot, Dirt::again(Priority::Bulk, now))?;
             }
             records::enter_opt_outs(tx, ids, &opt_outs, Priority::Bulk, now)
+        })
+        .await
+    }
+
+    async fn learn_tags(
+        &self,
+        tags: Vec<Snapshot>,
+        sync: &Sync,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tags: Vec<_> = tags.into_iter().map(Prepared::from).collect();
+        let (sync, began) = (sync.id.clone(), sync.started_at.unwrap_or(sync.requested_at));
+        self.write(move |tx, ids| {
+            let because = Because::Of(holds::of_sweep(tx, ids, &sync, began)?);
+            for tag in &tags {
+                let dirt = Dirt::again(Priority::Bulk, now).because(because);
+                records::accept_snapshot(tx, ids, tag, dirt)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn spread_tag(
+        &self,
+        tag: RecordId,
+        cursor: Option<String>,
+        cause: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        let wanted = tag.clone();
+        let page = self
+            .read(move |conn, ids| bearers::page(conn, ids, &wanted, cursor.as_deref()))
+            .await?;
+        self.write(move |tx, ids| {
+            bearers::spread(tx, ids, &tag, &page, Because::of(cause), now)?;
+            Ok(page.next)
         })
         .await
     }

@@ -198,6 +198,9 @@ pub(super) fn accept_snapshot(
     } else {
         order
     };
+    // Whoever answered last knows what a tag is called: nobody reads it again because of a tie.
+    let is_tied_tag = key.kind == RecordKind::Tag && order == Freshness::Tie;
+    let order = if is_tied_tag { Freshness::Newer } else { order };
     if order == Freshness::Newer {
         put(tx, ids, incoming, stored.as_ref())?;
     }
@@ -209,6 +212,11 @@ pub(super) fn accept_snapshot(
         Freshness::Newer => {
             if key.kind == RecordKind::Conversation {
                 conversations::accept(tx, ids, incoming, dirt)?;
+            }
+            if key.kind == RecordKind::Tag && stored.is_some() {
+                // It had another name, and nothing else says so to what bears it.
+                let bearers = WorkKey { task: Task::Bearers, id: key.id.clone() };
+                work::dirty(tx, ids, &bearers, dirt.carrying(0))?;
             }
             make_dirty(tx, ids, key, dirt)?;
         }

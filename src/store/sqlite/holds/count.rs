@@ -136,8 +136,18 @@ pub(in crate::store::sqlite) fn close_counts(
     Ok(held)
 }
 
-/// How many keys of a cause are to be derived, up to `limit`.
+/// How many keys of a cause are to be derived, up to `limit`: as many as that while one of them still
+/// makes others dirty, for nobody knows how many those will be.
 fn open_keys(conn: &Connection, ids: &Ids, cause: i64, limit: u64) -> Result<u64, StoreError> {
+    let spreads: bool = conn
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM work WHERE workspace = ?1 AND cause = ?2
+                 AND task IN ('members', 'bearers') AND failing_since IS NULL)",
+        )?
+        .query_row((ids.workspace(), cause), |row| row.get(0))?;
+    if spreads {
+        return Ok(limit);
+    }
     let open: i64 = conn
         .prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM work
