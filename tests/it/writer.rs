@@ -101,14 +101,14 @@ fn map_contact(contact, brevo) {
     if contact.name.starts_with("even") { brevo.add_to_list(35); }
 }
 "#;
-    // Twice only with each engine: whoever is written to six times in ten minutes waits.
-    for _ in 0..3 {
+    // Once only with each engine: whoever is written to six times in ten minutes waits.
+    for round in 1..=4 {
         let app = App::builder().with_script("mapping.rhai", RULES).start().await;
-        exchange_addresses(&app, 2).await;
+        exchange_addresses(&app, round).await;
     }
 }
 
-async fn exchange_addresses(app: &App, rounds: usize) {
+async fn exchange_addresses(app: &App, round: usize) {
     const PEOPLE: usize = 6;
     let mut ids = Vec::new();
     for person in 0..PEOPLE {
@@ -117,31 +117,29 @@ async fn exchange_addresses(app: &App, rounds: usize) {
         let body = json!({"email": address, "name": format!("{name} {person}"), "role": "user"});
         ids.push(app.create(body).await);
     }
-    for round in 1..=rounds {
-        // The addresses go round, all at once: each is another's while it is taken over.
-        let mut told = Vec::new();
-        for (person, id) in ids.iter().enumerate() {
-            let aside = json!({"email": format!("aside{person}@example.com")});
-            app.sandbox.intercom.update_contact(id, aside).unwrap();
+    // The addresses go round, all at once: each is another's while it is taken over.
+    let mut told = Vec::new();
+    for (person, id) in ids.iter().enumerate() {
+        let aside = json!({"email": format!("aside{person}@example.com")});
+        app.sandbox.intercom.update_contact(id, aside).unwrap();
+    }
+    for (person, id) in ids.iter().enumerate() {
+        let address = json!({"email": format!("p{}@example.com", (person + round) % PEOPLE)});
+        told.push(app.sandbox.intercom.update_contact(id, address).unwrap());
+    }
+    for changed in told {
+        for notification in &changed.notifications {
+            app.deliver(notification.to_string().as_bytes()).await;
         }
-        for (person, id) in ids.iter().enumerate() {
-            let address = json!({"email": format!("p{}@example.com", (person + round) % PEOPLE)});
-            told.push(app.sandbox.intercom.update_contact(id, address).unwrap());
-        }
-        for changed in told {
-            for notification in &changed.notifications {
-                app.deliver(notification.to_string().as_bytes()).await;
-            }
-        }
-        app.drained().await;
-        for person in 0..PEOPLE {
-            let address = format!("p{}@example.com", (person + round) % PEOPLE);
-            let contact = app.sandbox.brevo.contact(&address).unwrap();
-            let expected = if person % 2 == 0 { vec![35] } else { vec![] };
-            assert_eq!(contact["listIds"], json!(expected), "round {round}: {contact:#}");
-            let name = contact["attributes"]["FIRSTNAME"].as_str().unwrap();
-            assert!(name.ends_with(&person.to_string()), "round {round}: {contact:#}");
-        }
+    }
+    app.drained().await;
+    for person in 0..PEOPLE {
+        let address = format!("p{}@example.com", (person + round) % PEOPLE);
+        let contact = app.sandbox.brevo.contact(&address).unwrap();
+        let expected = if person % 2 == 0 { vec![35] } else { vec![] };
+        assert_eq!(contact["listIds"], json!(expected), "round {round}: {contact:#}");
+        let name = contact["attributes"]["FIRSTNAME"].as_str().unwrap();
+        assert!(name.ends_with(&person.to_string()), "round {round}: {contact:#}");
     }
 }
 
