@@ -219,7 +219,9 @@ pub(super) fn put_reading(
     Ok(())
 }
 
-/// How many events of a name are counted: those before a time, and all.
+/// How many events of a name are counted: those until a time, and all. One of that very second counts
+/// as known to Intercom then: if it was not, the next look finds one more; else it would count twice for
+/// ever.
 fn counted(
     conn: &Connection,
     ids: &Ids,
@@ -229,7 +231,7 @@ fn counted(
 ) -> Result<(i64, i64), StoreError> {
     let counted = conn
         .prepare_cached(
-            "SELECT coalesce(sum(at < ?4), 0), count(*) FROM event_tellings
+            "SELECT coalesce(sum(at <= ?4), 0), count(*) FROM event_tellings
              WHERE workspace = ?1 AND contact = ?2 AND name = ?3",
         )?
         .query_row((ids.workspace(), contact.as_str(), name, before.seconds()), |row| {
