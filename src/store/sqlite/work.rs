@@ -8,8 +8,8 @@ use super::{
 };
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
-    Claim, Emitted, Ending, Intent, Outcome, Priority, Settlement, StoreError, Suspicion, Task,
-    WorkKey,
+    Claim, Emitted, Ending, Intent, MirrorWrite, Outcome, Priority, Settlement, StoreError,
+    Suspicion, Task, WorkKey,
 };
 
 /// How a key becomes dirty.
@@ -305,7 +305,9 @@ pub(super) fn settle(
     // What was written came back as an echo; whatever else stirred Brevo's side is looked at again.
     let wrote = matches!(ending, Ending::Done { outcome: Outcome::Applied, .. });
     let standing = Standing { carried, in_claim };
-    let is_last = seq == claim.seq && (wrote || !stirred);
+    // Intercom is told once for good: who asked again meanwhile asked for the same.
+    let is_told = writes.iter().any(|write| matches!(write, MirrorWrite::ToldIntercom { .. }));
+    let is_last = is_told || seq == claim.seq && (wrote || !stirred);
     match ending {
         Ending::Done { outcome, due_again } => {
             let outcome = match outcome {
