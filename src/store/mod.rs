@@ -118,10 +118,11 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Says whether all these custom events were told before.
     async fn are_events_counted(&self, events: Vec<Snapshot>) -> Result<bool, StoreError>;
 
-    /// Remembers that a contact's events were listed, with what Intercom said at `as_of` that they come
-    /// to in all.
+    /// Remembers that a sync listed a contact's events, with what Intercom said at `as_of` that they come
+    /// to in all. A contact whose events come to something else by that is derived again.
     async fn put_event_reading(
         &self,
+        sync: &Sync,
         reading: EventReading,
         totals: Vec<EventCount>,
         as_of: Timestamp,

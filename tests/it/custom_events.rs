@@ -180,6 +180,19 @@ async fn what_no_notification_told_is_listed_and_only_what_is_new_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_summary_tells_reaches_the_contact() {
+    let app = app().await;
+    let intercom = &app.sandbox.intercom;
+    let id = intercom.create_contact(ann(now())).unwrap().id;
+    app.sync_of(vec![Resource::Contacts]).await;
+    assert_eq!(orders(&app).0, Value::Null);
+    let old = now() - 200 * 86_400;
+    intercom.submit_event(&id, "ordered", at(old), &json!({})).unwrap();
+    app.sync_of(vec![Resource::Events]).await;
+    assert_eq!((sent(&app), orders(&app)), (0, (json!(1), json!(old), json!(old))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_read_by_pages_and_not_of_who_was_never_seen() {
     let app = app().await;
     let intercom = &app.sandbox.intercom;

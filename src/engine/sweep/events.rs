@@ -72,7 +72,8 @@ impl Sweep<'_> {
                 self.progress(Resource::Events).pages += 1;
                 self.store_page(Resource::Events, page).await?;
             }
-            self.engine.store.put_event_reading(reading, totals, as_of).await?;
+            store.put_event_reading(&self.sync, reading, totals, as_of).await?;
+            self.engine.bulk_work.notify_one();
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, companies, dead_letters, double_opt_ins, events, holds, objects};
+use super::{Ids, companies, dead_letters, double_opt_ins, events, holds, objects, work};
 use crate::model::Timestamp;
 use crate::store::{
     DoubleOptInCounts, EventCounts, ObjectCounts, RecordCounts, SinkCounts, StoreCounts,
@@ -102,11 +102,7 @@ pub(super) fn counts(
             .query_row((ids.workspace(), kind), |row| row.get(0))?;
         Ok(value.unsigned_abs())
     };
-    let work: i64 = conn
-        .prepare_cached(
-            "SELECT count(*) FROM work WHERE workspace = ?1 AND (claimed = 1 OR due <= ?2)",
-        )?
-        .query_row((ids.workspace(), now.seconds()), |row| row.get(0))?;
+    let (work, inputs) = work::counts(conn, ids, now)?;
     let holds = holds::counts(conn, ids)?;
     Ok(StoreCounts {
         records: RecordCounts {
@@ -118,10 +114,7 @@ pub(super) fn counts(
             skipped: counter("skipped")?,
             held: holds.held,
             dead: sum("SELECT coalesce(sum(carried), 0) FROM dead_letters WHERE workspace = ?1")?,
-            pending: holds.pending
-                + sum(
-                    "SELECT coalesce(sum(carried + in_claim), 0) FROM work WHERE workspace = ?1",
-                )?,
+            pending: holds.pending + inputs,
         },
         values: VerificationCounts {
             checked: counter("values_checked")?,
@@ -132,7 +125,7 @@ pub(super) fn counts(
         duplicates: counter("duplicates")?,
         foreign: counter("foreign")?,
         rederived: counter("rederived")?,
-        work: work.unsigned_abs() + holds.work,
+        work: work + holds.work,
         held_changes: holds.contacts,
         contacts: live("contact")?,
         companies: live("company")?,

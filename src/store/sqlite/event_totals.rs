@@ -47,11 +47,17 @@ pub(super) fn take(
     if !count(tx, ids, event)? {
         return Ok(false);
     }
-    if is_known(tx.conn, ids, &event.contact)? {
-        let key = WorkKey { task: Task::Contact, id: event.contact.clone() };
+    make_dirty(tx, ids, &event.contact, dirt)?;
+    Ok(true)
+}
+
+/// Makes a contact dirty whose events come to something else, if it is known.
+fn make_dirty(tx: &Tx<'_>, ids: &Ids, contact: &RecordId, dirt: Dirt) -> Result<(), StoreError> {
+    if is_known(tx.conn, ids, contact)? {
+        let key = WorkKey { task: Task::Contact, id: contact.clone() };
         work::dirty(tx, ids, &key, Dirt { needs_read: false, ..dirt.carrying(0) })?;
     }
-    Ok(true)
+    Ok(())
 }
 
 fn is_known(conn: &Connection, ids: &Ids, contact: &RecordId) -> Result<bool, StoreError> {
@@ -182,24 +188,29 @@ pub(super) fn readings(
 }
 
 /// Remembers that a contact's events were listed, and what Intercom says they come to in all, as of
-/// `as_of`: those that are too old to be listed are in it as well.
+/// `as_of`: those that are too old to be listed are in it as well. Where that is more than was counted,
+/// the contact is derived again.
 pub(super) fn put_reading(
     tx: &Tx<'_>,
     ids: &Ids,
     reading: &EventReading,
     totals: &[EventCount],
     as_of: Timestamp,
+    dirt: Dirt,
 ) -> Result<(), StoreError> {
+    let mut is_new = false;
     for total in totals {
         let (counted, all) = counted(tx.conn, ids, &reading.contact, &total.name, as_of)?;
         // What Intercom counts beyond what was told by then was told to nobody.
         let untold = i64::try_from(total.count).unwrap_or(i64::MAX).saturating_sub(counted).max(0);
-        tx.conn
+        let changed = tx
+            .conn
             .prepare_cached(
                 "INSERT INTO event_totals (workspace, contact, name, count, first, last)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET count = max(count, excluded.count),
-                     first = min(first, excluded.first), last = max(last, excluded.last)",
+                     first = min(first, excluded.first), last = max(last, excluded.last)
+                 WHERE excluded.count > count OR excluded.first < first OR excluded.last > last",
             )?
             .execute((
                 ids.workspace(),
@@ -209,6 +220,10 @@ pub(super) fn put_reading(
                 total.first.seconds(),
                 total.last.seconds(),
             ))?;
+        is_new |= changed > 0;
+    }
+    if is_new {
+        make_dirty(tx, ids, &reading.contact, dirt)?;
     }
     tx.conn
         .prepare_cached(

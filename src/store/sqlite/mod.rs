@@ -383,12 +383,18 @@ impl Store for SqliteStore {
 
     async fn put_event_reading(
         &self,
+        sync: &Sync,
         reading: EventReading,
         totals: Vec<EventCount>,
         as_of: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |tx, ids| event_totals::put_reading(tx, ids, &reading, &totals, as_of))
-            .await
+        let (id, now) = (sync.id.clone(), sync.started_at.unwrap_or(sync.requested_at));
+        self.write(move |tx, ids| {
+            let because = Because::Of(holds::of_sweep(tx, ids, &id, now)?);
+            let dirt = Dirt::again(Priority::Bulk, as_of).because(because);
+            event_totals::put_reading(tx, ids, &reading, &totals, as_of, dirt)
+        })
+        .await
     }
 
     async fn put_missed(

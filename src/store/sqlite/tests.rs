@@ -204,9 +204,8 @@ async fn what_is_gone_is_not_counted_and_what_comes_back_is() {
 }
 
 /// Statements that are about every row, as few and as rare as they are.
-const ABOUT_ALL: [&str; 4] = [
+const ABOUT_ALL: [&str; 3] = [
     "coalesce(sum(carried + in_claim), 0) FROM work",
-    "(claimed = 1 OR due <= ?2)",
     "FROM mirror WHERE workspace = ?1 AND read_at < ?2",
     "FROM journal WHERE workspace = ?1 ORDER BY id LIMIT ?3",
 ];

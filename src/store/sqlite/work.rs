@@ -221,6 +221,26 @@ pub(super) fn is_pending(
     Ok(found.is_some())
 }
 
+/// How many keys are still to be worked on, and how many inputs they carry. What merely waits for the time
+/// at which the answer of a rule flips is done; what waits for its next try is not, also if no input waits
+/// with it. Companies may wait for an hour's budget: they count once they are due.
+pub(super) fn counts(
+    conn: &Connection,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<(u64, u64), StoreError> {
+    let counted: (i64, i64) = conn
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE claimed = 1 OR due <= ?2 OR since < due AND lane <> ?3),
+                 coalesce(sum(carried + in_claim), 0)
+             FROM work WHERE workspace = ?1",
+        )?
+        .query_row((ids.workspace(), now.seconds(), Priority::Companies.rank()), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Ok((counted.0.unsigned_abs(), counted.1.unsigned_abs()))
+}
+
 /// Notes that the rules were run on what is claimed.
 pub(super) fn evaluated(tx: &Tx<'_>, ids: &Ids, key: &WorkKey) -> Result<(), StoreError> {
     tx.conn

@@ -14,7 +14,7 @@ use tajo::model::{Clock, SystemClock};
 use tajo::sandbox::brevo::Limits;
 use tajo::sandbox::intercom::Changed;
 use tajo::sandbox::{Sandbox, SandboxOptions, Seed};
-use tajo::store::{Acceptance, AddressKey, SqliteStore, Sync, SyncKind, SyncState};
+use tajo::store::{Acceptance, AddressKey, Resource, SqliteStore, Sync, SyncKind, SyncState};
 use tempfile::TempDir;
 
 use super::until;
@@ -244,7 +244,15 @@ impl App {
 
     /// Runs a sync and waits until all that it caused is done.
     pub(crate) async fn sync_as(&self, kind: SyncKind) -> Sync {
-        let request = SyncRequest { kind, resources: Vec::new(), since: None };
+        self.run_sync(SyncRequest { kind, resources: Vec::new(), since: None }).await
+    }
+
+    /// Runs a full sync of some resources and waits until all that it caused is done.
+    pub(crate) async fn sync_of(&self, resources: Vec<Resource>) -> Sync {
+        self.run_sync(SyncRequest { kind: SyncKind::Full, resources, since: None }).await
+    }
+
+    async fn run_sync(&self, request: SyncRequest) -> Sync {
         let sync = self.engine().request_sync(request).await.unwrap();
         let sync = until("the sync is over", async || {
             let sync = self.engine().sync(&sync.id).await.unwrap().unwrap();
