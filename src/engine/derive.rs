@@ -98,6 +98,8 @@ pub(crate) struct Planned {
     pub(crate) derivation: Option<Box<Derivation>>,
     /// When to derive it again because something was left out that stood in the way of another.
     pub(crate) look_again: Option<Timestamp>,
+    /// The digits of the number that it is to get and another contact has.
+    pub(crate) waits_for_number: Option<String>,
     /// What was applied includes an intent of a process that died.
     is_credited: bool,
     /// What is taken away for it is nobody's doing but Intercom's own: it never waits.
@@ -582,6 +584,7 @@ pub(crate) fn compare(
         release,
         derivation,
         look_again: None,
+        waits_for_number: None,
         is_credited,
         is_gone,
         ruled_out,
@@ -655,6 +658,7 @@ pub(crate) fn unchanged(planned: Planned) -> Box<Settlement> {
         Settlement::new(planned.claim, Ending::Done { outcome: Outcome::Unchanged, due_again });
     settlement.decision = planned.decision;
     settlement.derivation = planned.derivation;
+    settlement.waits_for_number = planned.waits_for_number;
     settlement.mirror.extend(notes);
     if let Some(mirrored) = planned.current {
         match planned.action {

@@ -10,8 +10,10 @@ use super::derive::Planned;
 pub(crate) enum PhoneVerdict {
     /// It can, or is to get none.
     Free,
-    /// Another contact has it, or gets it in this round.
+    /// Another contact has it, and is not known to give it up.
     Taken,
+    /// Nobody has it, and another contact gets it in this round.
+    Given,
     /// Another contact has it, and gives it up in this round.
     Leaves,
     /// As [`Self::Leaves`], but all of them wait for each other: this one gives its own up first.
@@ -56,7 +58,7 @@ impl Phones {
     fn judge(&mut self, own: Option<i64>, digits: String) -> PhoneVerdict {
         match self.owners.get(&digits).copied().filter(|owner| Some(*owner) != own) {
             None if self.given.insert(digits) => PhoneVerdict::Free,
-            None => PhoneVerdict::Taken,
+            None => PhoneVerdict::Given,
             Some(owner) if !self.leaving.contains_key(&owner) => PhoneVerdict::Taken,
             Some(owner) => match own {
                 Some(own) if self.is_first_of_circle(own, owner) => PhoneVerdict::GivesWay,
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_passed_on_or_swapped_move_one_after_the_other() {
-        use PhoneVerdict::{Free, GivesWay, Leaves, Taken};
+        use PhoneVerdict::{Free, Given, GivesWay, Leaves, Taken};
         assert_eq!(verdicts(&[(1, "11", Some("12")), (2, "12", Some("13"))]), [Leaves, Free]);
         assert_eq!(verdicts(&[(1, "11", Some("12")), (2, "12", None)]), [Leaves, Free]);
         assert_eq!(verdicts(&[(1, "11", Some("12")), (2, "12", Some("11"))]), [GivesWay, Leaves]);
@@ -114,6 +116,8 @@ mod tests {
         assert_eq!(verdicts(&into), [Leaves, GivesWay, Leaves]);
         let mut phones = Phones::default();
         assert_eq!(phones.judge(None, "19".to_owned()), Free);
-        assert_eq!(phones.judge(Some(7), "19".to_owned()), Taken);
+        assert_eq!(phones.judge(Some(7), "19".to_owned()), Given);
+        let mut phones = Phones { owners: [("12".to_owned(), 2)].into(), ..Phones::default() };
+        assert_eq!(phones.judge(Some(7), "12".to_owned()), Taken);
     }
 }

@@ -27,7 +27,8 @@ const CHUNK: usize = 500;
 const FEW: usize = 2;
 /// How many contacts of a company are made dirty at a time.
 const FAN_OUT: usize = 500;
-/// When a number is looked at again that another contact has: what becomes of that one is not told.
+/// When a number is looked at again that another contact has. Who gives one up wakes who waits for it;
+/// this is for what nobody saw.
 const LOOK_FOR_PHONE_SECONDS: i64 = 3_600;
 /// The same where the other one gives it up in the same round.
 const PHONE_LEAVES_SECONDS: i64 = 5;
@@ -412,9 +413,18 @@ impl Round<'_> {
         let mut phones = Phones::of(&planned, owners);
         for mut one in planned {
             let now = self.engine.clock.now();
-            match phones.verdict(&one) {
+            let verdict = self.beyond_the_round(&one, phones.verdict(&one)).await?;
+            if matches!(
+                verdict,
+                PhoneVerdict::Taken | PhoneVerdict::Leaves | PhoneVerdict::GivesWay
+            ) {
+                one.waits_for_number = phones::wanted(&one);
+            }
+            match verdict {
                 PhoneVerdict::Free => {}
-                PhoneVerdict::Taken => leave_phone_out(&mut one, now.plus(LOOK_FOR_PHONE_SECONDS)),
+                PhoneVerdict::Taken | PhoneVerdict::Given => {
+                    leave_phone_out(&mut one, now.plus(LOOK_FOR_PHONE_SECONDS));
+                }
                 PhoneVerdict::Leaves => leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS)),
                 PhoneVerdict::GivesWay => {
                     leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS));
@@ -429,6 +439,22 @@ impl Round<'_> {
         }
         self.settle(endings).await?;
         Ok(untangled)
+    }
+
+    /// The verdict on a number that another contact has, where contacts of other rounds are known to wait
+    /// for each other's.
+    async fn beyond_the_round(
+        &self,
+        one: &Planned,
+        verdict: PhoneVerdict,
+    ) -> Result<PhoneVerdict, EngineError> {
+        let (PhoneVerdict::Taken | PhoneVerdict::Leaves, Some(wanted)) =
+            (verdict, phones::wanted(one))
+        else {
+            return Ok(verdict);
+        };
+        let gives_way = self.engine.store.gives_number_up(one.owner.clone(), wanted).await?;
+        Ok(if gives_way { PhoneVerdict::GivesWay } else { verdict })
     }
 
     /// Writes what is planned, and settles it as it is confirmed. Who is being worked on elsewhere
@@ -570,6 +596,7 @@ impl Round<'_> {
         }
         settlement.decision.clone_from(&planned.decision);
         settlement.derivation.clone_from(&planned.derivation);
+        settlement.waits_for_number.clone_from(&planned.waits_for_number);
         settlement
     }
 
@@ -645,6 +672,9 @@ impl Round<'_> {
         if is_counted {
             self.engine.guard.wake();
         }
+        // What ends may make others dirty, in the other lane as well.
+        self.engine.live_work.notify_one();
+        self.engine.bulk_work.notify_one();
         self.engine.companies.wake();
         self.engine.objects.wake();
         self.engine.double_opt_ins.wake();

@@ -280,6 +280,10 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Finds which of Brevo's contacts have these SMS numbers, given by their digits.
     async fn sms_owners(&self, phones: Vec<String>) -> Result<BTreeMap<String, i64>, StoreError>;
 
+    /// Says whether a contact that waits for a number, given by its digits, is the one that gives its own
+    /// up first, because those who have what the one before wants come round to it.
+    async fn gives_number_up(&self, contact: RecordId, wanted: String) -> Result<bool, StoreError>;
+
     /// Writes what a read of one contact found, whatever the mirror has of it and of whomever it is.
     async fn observe_one(&self, contact: BrevoContact, now: Timestamp) -> Result<(), StoreError>;
 

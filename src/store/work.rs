@@ -210,6 +210,8 @@ pub struct Settlement {
     pub derivation: Option<Box<Derivation>>,
     /// What became known of a company.
     pub company: Option<CompanyWrite>,
+    /// The digits of the phone number that it is to get and another contact has; none: it waits for none.
+    pub waits_for_number: Option<String>,
 }
 
 impl Settlement {
@@ -224,6 +226,7 @@ impl Settlement {
             emission: None,
             derivation: None,
             company: None,
+            waits_for_number: None,
         }
     }
 }

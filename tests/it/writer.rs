@@ -165,6 +165,43 @@ async fn two_people_swap_their_numbers() {
     .await;
 }
 
+/// Each change is written, or waits, before the next one is told: no round knows more than one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_go_round_or_on_one_by_one_reach_their_people_in_any_order() {
+    let app = App::builder().start().await;
+    let number = |group: usize, place: usize| format!("+6681234{group:02}{place:02}");
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let mut wanted = Vec::new();
+    for (group, order) in orders.into_iter().enumerate() {
+        // Of every other group the last one gets a number that nobody had.
+        let gets = |place: usize| match place {
+            2 if group % 2 == 1 => number(group, 9),
+            _ => number(group, (place + 1) % 3),
+        };
+        let email = |place: usize| format!("p{group}{place}@example.com");
+        let mut people = Vec::new();
+        for place in 0..3 {
+            let person =
+                json!({"email": email(place), "phone": number(group, place), "role": "user"});
+            people.push(app.create(person).await);
+        }
+        for place in order {
+            let change = json!({"phone": gets(place)});
+            let changed = app.sandbox.intercom.update_contact(&people[place], change).unwrap();
+            app.fire(changed).await;
+            wanted.push((email(place), gets(place)));
+        }
+    }
+    until("all have the numbers that they are to get", async || {
+        let has = |email: &str, number: &str| {
+            let held = app.sandbox.brevo.contact(email)?;
+            (held["attributes"]["SMS"].as_str()? == number.trim_start_matches('+')).then_some(())
+        };
+        wanted.iter().map(|(email, number)| has(email, number)).collect::<Option<Vec<()>>>()
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contact_that_fails_each_time_does_not_keep_the_others_waiting() {
     let app = App::builder().start().await;

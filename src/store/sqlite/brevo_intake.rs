@@ -121,7 +121,7 @@ pub(super) fn lose(
             .query_row((ids.workspace(), id), |row| row.get(0))
             .optional()?
             .flatten();
-        mirror::forget(tx, ids, *id)?;
+        mirror::forget(tx, ids, *id, now)?;
         let Some(owner) = owner else { continue };
         match then {
             AfterLoss::Wait => note_loss(tx, ids, &owner)?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, numbers, records, told, verification, work};
+use super::{Ids, numbers, records, told, verification, wanted_numbers, work};
 use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
 use crate::store::{Channel, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey};
 
@@ -31,7 +31,7 @@ pub(super) fn apply(
                 .execute((ids.workspace(), id, owner.as_str()))?;
             Ok(())
         }
-        MirrorWrite::Forget { id } => forget(tx, ids, *id),
+        MirrorWrite::Forget { id } => forget(tx, ids, *id, now),
         MirrorWrite::Sent { id, owner, values } => {
             verification::note_sent(tx, ids, *id, owner, values, now)
         }
@@ -44,7 +44,8 @@ pub(super) fn apply(
     }
 }
 
-pub(super) fn forget(tx: &Tx<'_>, ids: &Ids, id: i64) -> Result<(), StoreError> {
+pub(super) fn forget(tx: &Tx<'_>, ids: &Ids, id: i64, now: Timestamp) -> Result<(), StoreError> {
+    wanted_numbers::give_up(tx, ids, id, None, now)?;
     tx.conn
         .prepare_cached("DELETE FROM mirror WHERE workspace = ?1 AND id = ?2")?
         .execute((ids.workspace(), id))?;
@@ -62,7 +63,8 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     let state = Some(serde_json::to_string(contact)?);
     let applied = serde_json::to_string(&mirrored.applied)?;
     let owner = mirrored.owner.as_ref().map(RecordId::as_str);
-    write_row(tx, ids, contact, owner, state, Some(applied), mirrored.read_at)?;
+    let row = Kept { owner, state, applied: Some(applied), read_at: mirrored.read_at };
+    write_row(tx, ids, contact, row, now)?;
     // What is new in it was not seen in Brevo: a rule or the configuration says so.
     enter_ledger(tx, ids, contact, now, "rules")?;
     // Somebody may have opted out by his number while the contact was written.
@@ -74,15 +76,24 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     Ok(())
 }
 
+/// What the mirror keeps beside what a contact is found by.
+struct Kept<'a> {
+    owner: Option<&'a str>,
+    state: Option<String>,
+    applied: Option<String>,
+    read_at: Timestamp,
+}
+
 fn write_row(
     tx: &Tx<'_>,
     ids: &Ids,
     contact: &BrevoContact,
-    owner: Option<&str>,
-    state: Option<String>,
-    applied: Option<String>,
-    read_at: Timestamp,
+    kept: Kept<'_>,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
+    let Kept { owner, state, applied, read_at } = kept;
+    let number = contact.sms_digits().map(|digits| ids.sms_hash(&digits));
+    wanted_numbers::give_up(tx, ids, contact.id, number.as_deref(), now)?;
     tx.conn
         .prepare_cached(
             "INSERT INTO mirror (workspace, id, email_hash, ext_id_hash, sms_hash, owner,
@@ -99,7 +110,7 @@ fn write_row(
             contact.id,
             contact.email.as_ref().map(|email| ids.email_hash(email)),
             contact.ext_id.as_ref().map(|ext_id| ids.ext_id_hash(ext_id)),
-            contact.sms_digits().map(|digits| ids.sms_hash(&digits)),
+            number,
             owner,
             contact.email_blacklisted,
             contact.sms_blacklisted,
@@ -277,13 +288,14 @@ pub(super) fn observe(
     let keeps = keep == Keep::State || before.is_some() || keeps_state(tx, ids, contact)?;
     let Some(known) = known else {
         let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
-        write_row(tx, ids, contact, None, state, None, read_at)?;
+        write_row(tx, ids, contact, Kept { owner: None, state, applied: None, read_at }, now)?;
         return Ok(false);
     };
     let keeps = keeps || known.owner.is_some();
     let state = keeps.then(|| serde_json::to_string(contact)).transpose()?;
     let has_moved = before.is_some_and(|before| !before.is_as(contact));
-    write_row(tx, ids, contact, known.owner.as_deref(), state, known.applied, read_at)?;
+    let owner = known.owner.as_deref();
+    write_row(tx, ids, contact, Kept { owner, state, applied: known.applied, read_at }, now)?;
     if has_moved
         && let Some(owner) = known.owner
         && !work::stir(tx, ids, &owner)?

@@ -26,6 +26,7 @@ mod sightings;
 mod subjects;
 mod told;
 mod verification;
+mod wanted_numbers;
 mod work;
 mod writer;
 
@@ -62,7 +63,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 20;
+const SCHEMA: i64 = 21;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -283,6 +284,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0018_double_opt_ins.sql")),
         M::up(include_str!("../migrations/0019_event_attempts.sql")),
         M::up(include_str!("../migrations/0020_events_apart.sql")),
+        M::up(include_str!("../migrations/0021_wanted_numbers.sql")),
     ])
 }
 
@@ -716,6 +718,11 @@ impl Store for SqliteStore {
 
     async fn sms_owners(&self, phones: Vec<String>) -> Result<BTreeMap<String, i64>, StoreError> {
         self.read(move |conn, ids| mirror::sms_owners(conn, ids, &phones)).await
+    }
+
+    async fn gives_number_up(&self, contact: RecordId, wanted: String) -> Result<bool, StoreError> {
+        self.read(move |conn, ids| wanted_numbers::is_first_of_circle(conn, ids, &contact, &wanted))
+            .await
     }
 
     async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError> {

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::writer::Tx;
 use super::{
     Ids, companies, dead_letters, double_opt_ins, events, holds, mirror, objects, overlays,
+    wanted_numbers,
 };
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
@@ -273,6 +274,7 @@ pub(super) fn settle(
         emission,
         derivation,
         company,
+        waits_for_number,
     } = settlement;
     let key = &claim.key;
     let at = (ids.workspace(), key.task.as_str(), key.id.as_str());
@@ -315,6 +317,14 @@ pub(super) fn settle(
     }
     if !matches!(ending, Ending::Retry { .. }) {
         forget_intent(tx, ids, &key.id)?;
+    }
+    match ending {
+        _ if key.task != Task::Contact => {}
+        Ending::Done { .. } => {
+            wanted_numbers::keep(tx, ids, &key.id, waits_for_number.as_deref(), now)?;
+        }
+        Ending::Dead(_) => wanted_numbers::keep(tx, ids, &key.id, None, now)?,
+        Ending::Retry { .. } => {}
     }
     let (seq, stirred): (i64, bool) = tx
         .conn
