@@ -371,7 +371,7 @@ fn write_of(event: &DueEvent, now: Timestamp) -> Option<EventWrite> {
     Some(EventWrite {
         id: event.id.clone(),
         name: event.event.name.clone(),
-        date: event.event.at.or(event.date).unwrap_or(now),
+        date: event.event.at.and_then(Timestamp::in_calendar).or(event.date).unwrap_or(now),
         contact: *id,
         email: email.clone(),
         properties: event.event.properties.clone(),
@@ -430,6 +430,11 @@ mod tests {
         let mut timed = told;
         timed.event.at = Some(Timestamp::from_seconds(300));
         assert_eq!(date(&timed), 300);
+        // What is no date is told as the time of the first attempt, and milliseconds as what they are.
+        timed.event.at = Some(Timestamp::from_seconds(i64::MAX));
+        assert_eq!(date(&timed), 400);
+        timed.event.at = Some(Timestamp::from_seconds(1_795_401_333_000));
+        assert_eq!(date(&timed), 1_795_401_333);
     }
 
     #[test]

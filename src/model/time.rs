@@ -13,6 +13,11 @@ use serde_json::Value;
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
+/// As seconds in the year 5138, as milliseconds in 1973: from here on a number counts the latter.
+const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+/// The end of the year 9998.
+const LAST_SECOND: i64 = 253_370_764_799;
+
 impl Timestamp {
     /// The beginning of 1970, older than any record.
     pub const EPOCH: Self = Self(0);
@@ -46,6 +51,14 @@ impl Timestamp {
         }
     }
 
+    /// This time as a date from 1970 to 9998, milliseconds in the place of seconds read as such. None:
+    /// it is no date.
+    pub fn in_calendar(self) -> Option<Self> {
+        let is_in_milliseconds = self.0 >= FIRST_MILLISECONDS;
+        let read = if is_in_milliseconds { Self(self.0 / 1_000) } else { self };
+        (0..=LAST_SECOND).contains(&read.0).then_some(read)
+    }
+
     /// Reads an ISO 8601 date or date-time.
     pub fn parse_text(text: &str) -> Option<Self> {
         static PARSER: DateTimeParser = DateTimeParser::new();
@@ -59,12 +72,13 @@ impl Timestamp {
     }
 }
 
+/// ISO 8601, whatever the number: what no calendar reaches is written as its first or last second.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_second(self.0) {
-            Ok(instant) => write!(f, "{instant}"),
-            Err(_) => write!(f, "{}", self.0),
-        }
+        let (first, last) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+        let seconds = self.0.clamp(first.as_second(), last.as_second());
+        let end = if seconds < 0 { first } else { last };
+        write!(f, "{}", jiff::Timestamp::from_second(seconds).unwrap_or(end))
     }
 }
 
