@@ -165,7 +165,7 @@ impl Hydrator {
             found.extend(companies);
         }
         self.learn(found).await?;
-        self.store.put_sublists(subject.id.clone(), full).await?;
+        self.store.put_sublists(subject.id.clone(), full, self.clock.now()).await?;
         Ok(())
     }
 

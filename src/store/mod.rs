@@ -165,7 +165,12 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     ) -> Result<Option<String>, StoreError>;
 
     /// Remembers the whole of a contact's sub-lists, as of its stored snapshot.
-    async fn put_sublists(&self, contact: RecordId, sublists: Sublists) -> Result<(), StoreError>;
+    async fn put_sublists(
+        &self,
+        contact: RecordId,
+        sublists: Sublists,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Claims up to `limit` keys that are due, those of `priorities` only, most urgent first.
     async fn claim(

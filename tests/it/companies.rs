@@ -126,6 +126,29 @@ async fn contacts_are_linked_and_unlinked_and_what_others_linked_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_many_contacts_a_company_has_follows_who_comes_and_goes() {
+    let rules = "fn map_contact(contact, brevo) { brevo.email = contact.email; }\n\
+                 fn map_company(company, brevo) {\n    brevo.name = company.name;\n    \
+                 brevo.people = company.contacts_count;\n}\n";
+    let app = App::builder().with_script("mapping.rhai", rules).start().await;
+    let intercom = &app.sandbox.intercom;
+    let acme = intercom.create_company(acme("tools")).unwrap().id;
+    let ann = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    let bob = app.create(json!({"email": "bob@example.com", "role": "user"})).await;
+    intercom.attach_company(&ann, &acme).unwrap();
+    app.sync().await;
+    let people = || company(&app, "Acme")["attributes"]["people"].clone();
+    assert_eq!(people(), 1);
+    app.fire(intercom.attach_company(&bob, &acme).unwrap()).await;
+    assert_eq!(people(), 2);
+    app.fire(intercom.detach_company(&ann, &acme).unwrap()).await;
+    assert_eq!(people(), 1);
+    app.fire(intercom.delete(&bob).unwrap()).await;
+    assert_eq!(people(), 0);
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_company_whose_creation_was_not_heard_of_is_found_again() {
     let mut app = App::builder().with_script("mapping.rhai", RULES).start().await;
     app.sandbox.brevo.reset_after_commit_next("POST /v3/companies", 1);

@@ -461,7 +461,12 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn put_sublists(&self, contact: RecordId, sublists: Sublists) -> Result<(), StoreError> {
+    async fn put_sublists(
+        &self,
+        contact: RecordId,
+        sublists: Sublists,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.write(move |tx, ids| {
             tx.conn
                 .prepare_cached(
@@ -471,7 +476,8 @@ impl Store for SqliteStore {
                 .execute((ids.workspace(), contact.as_str(), serde_json::to_string(&sublists)?))?;
             if let Some(companies) = &sublists.companies {
                 let companies: Vec<_> = companies.iter().map(ToString::to_string).collect();
-                records::put_members(tx, ids, &contact, &companies)?;
+                let dirt = Dirt::again(Priority::Bulk, now);
+                records::put_members(tx, ids, &contact, &companies, dirt)?;
             }
             Ok(())
         })

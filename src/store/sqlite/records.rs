@@ -202,7 +202,7 @@ pub(super) fn accept_snapshot(
     let is_tied_tag = key.kind == RecordKind::Tag && order == Freshness::Tie;
     let order = if is_tied_tag { Freshness::Newer } else { order };
     if order == Freshness::Newer {
-        put(tx, ids, incoming, stored.as_ref())?;
+        put(tx, ids, incoming, stored.as_ref(), dirt)?;
     }
     let has_news = has_news(tx, ids, incoming, stored.as_ref(), order)?;
     match order {
@@ -333,6 +333,7 @@ fn put(
     ids: &Ids,
     prepared: &Prepared,
     stored: Option<&Standing>,
+    dirt: Dirt,
 ) -> Result<(), StoreError> {
     let Snapshot { key, version, liveness, .. } = &prepared.snapshot;
     let email = prepared.email.as_ref().map(Email::as_str);
@@ -371,18 +372,36 @@ fn put(
     tx.conn.prepare_cached(sql)?.execute(params_from_iter(values.iter().take(used)))?;
     let had_none = stored.is_none() && prepared.companies.is_empty();
     if key.kind == RecordKind::Contact && liveness.is_live() && !had_none {
-        put_members(tx, ids, &key.id, &prepared.companies)?;
+        put_members(tx, ids, &key.id, &prepared.companies, dirt)?;
+    } else if key.kind == RecordKind::Contact && liveness.is_final() {
+        put_members(tx, ids, &key.id, &[], dirt)?;
     }
     Ok(())
 }
 
-/// Remembers which companies a contact derives from.
+/// Remembers which companies a contact derives from. A company that it joins or leaves has another
+/// number of contacts, and is derived again.
 pub(super) fn put_members(
     tx: &Tx<'_>,
     ids: &Ids,
     contact: &RecordId,
     companies: &[String],
+    dirt: Dirt,
 ) -> Result<(), StoreError> {
+    let before: Vec<String> = tx
+        .conn
+        .prepare_cached("SELECT company FROM members WHERE workspace = ?1 AND contact = ?2")?
+        .query_map((ids.workspace(), contact.as_str()), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let left = before.iter().filter(|company| !companies.contains(company));
+    let joined = companies.iter().filter(|company| !before.contains(company));
+    for company in left.chain(joined) {
+        let Ok(id) = company.parse::<RecordId>() else { continue };
+        if exists(tx.conn, ids, &RecordKey::company(id.clone()))? {
+            let key = WorkKey { task: Task::Company, id };
+            work::dirty(tx, ids, &key, Dirt { needs_read: false, ..dirt.carrying(0) })?;
+        }
+    }
     tx.conn
         .prepare_cached("DELETE FROM members WHERE workspace = ?1 AND contact = ?2")?
         .execute((ids.workspace(), contact.as_str()))?;
