@@ -243,6 +243,12 @@ impl Account {
         self.age.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Looks for everything anew, also for what was not there a moment ago: somebody may have made it.
+    pub(crate) fn look_anew(&self) {
+        self.absent.invalidate_all();
+        self.forget();
+    }
+
     async fn create_attributes(
         &self,
         lane: Lane,

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::derive::{self, Action, Planned, Rest};
+use super::writer::Fate;
 use super::{Engine, EngineError, Inner};
 use crate::config::{Config, OnChange};
 use crate::model::{Bound, Change, Email, Identity, ListId, Takes, Timestamp};
@@ -204,14 +205,30 @@ pub(super) fn outcome(planned: &Planned) -> Outcome {
     }
 }
 
+fn is_part_of_loops(planned: &Planned) -> bool {
+    let change = &planned.change;
+    planned.claim.cause.is_none() && !change.email_opt_out && !change.sms_opt_out
+}
+
+/// Counts what Brevo did for a contact. What failed was not written, and comes again less and less often;
+/// who waits for a key, a limit or another round must not wait for ten minutes more.
+pub(super) fn count_write(engine: &Inner, planned: &Planned, fate: &Fate) {
+    let is_written = match fate {
+        Fate::Written(..) | Fate::Deleted | Fate::Partly(..) | Fate::Refused(_) => true,
+        Fate::Stale | Fate::Later(_) => false,
+    };
+    if is_written && is_part_of_loops(planned) {
+        engine.guard.breaker.count(&planned.owner, engine.clock.now());
+    }
+}
+
 /// Until when a contact is not written to, because it was too often. What new rules decide and what
 /// keeps a person from being written to is not part of any loop.
 fn held_up(engine: &Inner, planned: &Planned, now: Timestamp) -> Option<Timestamp> {
-    let change = &planned.change;
-    if planned.claim.cause.is_some() || change.email_opt_out || change.sms_opt_out {
+    if !is_part_of_loops(planned) {
         return None;
     }
-    let refused = engine.guard.breaker.admit(&planned.owner, now)?;
+    let refused = engine.guard.breaker.refusal(&planned.owner, now)?;
     if refused.is_first {
         metrics::counter!(telemetry::WRITES_HELD_UP.name).increment(1);
         tracing::warn!(

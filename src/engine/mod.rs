@@ -350,6 +350,8 @@ impl Engine {
 
     /// Makes dead letters due again; answers how many.
     pub async fn retry_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, EngineError> {
+        // Whoever asks has mended something, such as made the list that was not there.
+        self.inner.services.load().account.look_anew();
         let retried = self.inner.store.retry_dead_letters(query, self.now()).await?;
         self.inner.live_work.notify_one();
         self.inner.events.wake();

@@ -544,6 +544,7 @@ impl Round<'_> {
     /// How a journey ends, by the fate of what was written.
     fn ending(&self, planned: &Planned, fate: Fate) -> Settlement {
         let now = self.engine.clock.now();
+        guard::count_write(self.engine, planned, &fate);
         let due_again = planned.due_again();
         let ending = match &fate {
             Fate::Written(..) | Fate::Deleted => {

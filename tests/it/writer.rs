@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tajo::sandbox::brevo::Limits;
 use tajo::sandbox::{SandboxOptions, Seed};
 use tajo::server::Server;
+use tajo::store::DeadLetterQuery;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{App, Deployment, until};
@@ -255,6 +256,42 @@ async fn a_new_key_resumes_writing_at_once() {
     app.drained().await;
     assert_eq!(app.sandbox.brevo.contact_count(), 3);
     assert!(!app.engine().is_writer_paused());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_was_made_since_is_found_as_soon_as_its_dead_letter_is_retried() {
+    let rule = "fn map_contact(contact, brevo) {\n    brevo.email = contact.email;\n    \
+                brevo.add_to_list(contact.name);\n}\n";
+    let app = App::builder().with_script("mapping.rhai", rule).start().await;
+    for name in ["first", "second"] {
+        let email = format!("{name}@example.com");
+        app.create(json!({"email": email, "name": name, "role": "user"})).await;
+        assert_eq!(app.status().await.dead_letters, 1);
+        let list = app.sandbox.brevo.create_list(name);
+        assert_eq!(app.engine().retry_dead_letters(DeadLetterQuery::All).await.unwrap(), 1);
+        app.drained().await;
+        assert_eq!(app.sandbox.brevo.contact(&email).unwrap()["listIds"], json!([list]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_again_and_again_holds_nobody_up_once_it_is_mended() {
+    let app = App::builder().start().await;
+    let id = app.create(json!({"email": "ann@example.com", "role": "user"})).await;
+    for name in ["A", "B", "C", "D"] {
+        let mut wrong = app.config();
+        wrong.brevo.api_key = Some(SecretString::from("wrong"));
+        app.engine().reconfigure(wrong).unwrap();
+        let changed = app.sandbox.intercom.update_contact(&id, json!({"name": name})).unwrap();
+        app.deliver(changed.notifications[0].to_string().as_bytes()).await;
+        until("writing is paused", async || app.engine().is_writer_paused().then_some(())).await;
+        app.engine().reconfigure(app.config()).unwrap();
+        until("the change is written", async || {
+            let held = app.sandbox.brevo.contact("ann@example.com")?;
+            (held["attributes"]["FIRSTNAME"] == name).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

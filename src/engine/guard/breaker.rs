@@ -52,15 +52,21 @@ impl Recent {
 }
 
 impl Breaker {
-    /// Counts a write that is about to be made; why it must not be, if so.
-    pub(super) fn admit(&self, contact: &RecordId, now: Timestamp) -> Option<Refused> {
+    /// Counts a write that was made.
+    pub(super) fn count(&self, contact: &RecordId, now: Timestamp) {
         let key = self.hasher.hash_one(contact.as_str());
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         writes.prune(now);
-        let recent = writes.of.entry(key).or_default();
+        writes.of.entry(key).or_default().at.push(now.seconds());
+    }
+
+    /// Why a write must not be made, if so.
+    pub(super) fn refusal(&self, contact: &RecordId, now: Timestamp) -> Option<Refused> {
+        let key = self.hasher.hash_one(contact.as_str());
+        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = writes.of.get_mut(&key)?;
         recent.forget(now);
         if recent.at.len() < WRITES {
-            recent.at.push(now.seconds());
             recent.is_refused = false;
             return None;
         }
@@ -96,20 +102,29 @@ mod tests {
         "665f".parse().unwrap()
     }
 
+    /// Why a write must not be made; otherwise it is made.
+    fn admit(breaker: &Breaker, contact: &RecordId, now: Timestamp) -> Option<Refused> {
+        let refusal = breaker.refusal(contact, now);
+        if refusal.is_none() {
+            breaker.count(contact, now);
+        }
+        refusal
+    }
+
     #[test]
     fn the_sixth_write_in_ten_minutes_waits_for_the_first_to_be_over_and_is_told_once() {
         let breaker = Breaker::default();
         let at = |second| Timestamp::from_seconds(second);
         for second in [0, 10, 20, 30, 40] {
-            assert_eq!(breaker.admit(&contact(), at(second)), None);
+            assert_eq!(admit(&breaker, &contact(), at(second)), None);
         }
         let refused = |is_first| Some(Refused { until: at(600), is_first });
-        assert_eq!(breaker.admit(&contact(), at(50)), refused(true));
-        assert_eq!(breaker.admit(&contact(), at(599)), refused(false));
-        assert_eq!(breaker.admit(&"another".parse().unwrap(), at(50)), None);
-        assert_eq!(breaker.admit(&contact(), at(600)), None);
+        assert_eq!(admit(&breaker, &contact(), at(50)), refused(true));
+        assert_eq!(admit(&breaker, &contact(), at(599)), refused(false));
+        assert_eq!(admit(&breaker, &"another".parse().unwrap(), at(50)), None);
+        assert_eq!(admit(&breaker, &contact(), at(600)), None);
         let second = Some(Refused { until: at(610), is_first: true });
-        assert_eq!(breaker.admit(&contact(), at(601)), second);
+        assert_eq!(admit(&breaker, &contact(), at(601)), second);
     }
 
     proptest! {
@@ -119,7 +134,7 @@ mod tests {
             let (mut now, mut admitted) = (0, Vec::new());
             for step in steps {
                 now += step;
-                match breaker.admit(&contact(), Timestamp::from_seconds(now)) {
+                match admit(&breaker, &contact(), Timestamp::from_seconds(now)) {
                     None => admitted.push(now),
                     Some(refused) => {
                         prop_assert!(refused.until.seconds() > now);
