@@ -24,6 +24,21 @@ pub struct Attribute {
     pub options: Vec<AttributeOption>,
 }
 
+impl Attribute {
+    /// True if Brevo takes more options of it and leaves those that it has as they are. Those of a category
+    /// are written all together, each by a whole number: one whose value is a text would get another.
+    pub fn takes_options(&self) -> bool {
+        self.category != AttributeCategory::Category
+            || self.options.iter().all(|option| number(option).is_some())
+    }
+}
+
+/// The value of an option, where it is a whole number.
+fn number(option: &AttributeOption) -> Option<i64> {
+    let number: i64 = option.value.parse().ok()?;
+    (number.to_string() == option.value).then_some(number)
+}
+
 /// Where Brevo files an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttributeCategory {
@@ -142,6 +157,10 @@ impl BrevoClient {
 impl BrevoClient {
     /// Gives a category or multiple-choice attribute more options: the whole list is sent, since what
     /// a shorter one does is not documented.
+    ///
+    /// # Errors
+    ///
+    /// [`BrevoError::Unusable`] if the attribute does not take any, see [`Attribute::takes_options`].
     pub async fn add_options(
         &self,
         lane: Lane,
@@ -152,28 +171,29 @@ impl BrevoClient {
         let category = if is_category { "category" } else { "normal" };
         let encoded = utf8_percent_encode(attribute.name.as_str(), NON_ALPHANUMERIC);
         let path = format!("/contacts/attributes/{category}/{encoded}");
-        let body = extended(attribute, labels);
+        let Some(body) = extended(attribute, labels) else {
+            let text = format!("options of `{}` have values that are no numbers", attribute.name);
+            return Err(BrevoError::Unusable(text));
+        };
         let call = self.call(CallKind::UpdateAttribute, &path)?.json(&body)?;
         self.send(lane, call).await.map(|_| ())
     }
 }
 
-/// All options of an attribute and some more.
-fn extended(attribute: &Attribute, labels: &[String]) -> Value {
+/// All options of an attribute and some more; none if Brevo could not keep those that there are.
+fn extended(attribute: &Attribute, labels: &[String]) -> Option<Value> {
     let old = &attribute.options;
     if attribute.category != AttributeCategory::Category {
         let all = old.iter().map(|option| &option.label).chain(labels);
-        return json!({ "multiCategoryOptions": all.collect::<Vec<_>>() });
+        return Some(json!({ "multiCategoryOptions": all.collect::<Vec<_>>() }));
     }
-    let number = |option: &AttributeOption| option.value.parse::<i64>().ok();
-    let next = old.iter().filter_map(number).max().unwrap_or(0) + 1;
-    let kept = old.iter().map(|option| {
-        let value = number(option).map_or_else(|| json!(option.value), |number| json!(number));
-        json!({ "value": value, "label": option.label })
-    });
+    let numbers: Vec<i64> = old.iter().map(number).collect::<Option<_>>()?;
+    let next = numbers.iter().max().unwrap_or(&0) + 1;
+    let kept = old.iter().zip(&numbers);
+    let kept = kept.map(|(option, value)| json!({ "value": value, "label": option.label }));
     let new = labels.iter().zip(next..);
     let new = new.map(|(label, value)| json!({ "value": value, "label": label }));
-    json!({ "enumeration": kept.chain(new).collect::<Vec<_>>() })
+    Some(json!({ "enumeration": kept.chain(new).collect::<Vec<_>>() }))
 }
 
 fn body(kind: AttributeType, options: &[String]) -> Value {
@@ -203,6 +223,17 @@ mod tests {
         assert_eq!(locale.kind, Some(AttributeType::Category));
         let values: Vec<_> = locale.options.iter().map(|option| option.value.as_str()).collect();
         assert_eq!(values, ["en", "2"]);
+        // Its values can only be written as numbers, so `en` would become another.
+        assert!(!locale.takes_options());
+        assert_eq!(extended(&locale, &["Gold".to_owned()]), None);
+        let tier = read(json!({"name": "TIER", "category": "category", "enumeration":
+            [{"value": 1, "valueStr": "1", "label": "Free"}, {"value": 4, "label": "Pro"}]}));
+        assert!(tier.takes_options());
+        let all = json!([{"value": 1, "label": "Free"}, {"value": 4, "label": "Pro"}, {"value": 5, "label": "Gold"}]);
+        assert_eq!(extended(&tier, &["Gold".to_owned()]), Some(json!({ "enumeration": all })));
+        let padded = read(json!({"name": "TIER", "category": "category", "enumeration":
+            [{"value": 7, "valueStr": "007", "label": "Bond"}]}));
+        assert!(!padded.takes_options());
         let owner = read(json!({"name": "OWNER", "category": "normal", "type": "user"}));
         assert_eq!(owner.kind, None);
     }

@@ -38,6 +38,17 @@ pub enum IllTyped {
         /// What was to be written, cut to 64 characters.
         option: String,
     },
+    /// The same of an attribute to which no option can be added over the API.
+    #[error(
+        "the attribute `{name}` has no option `{option}`, and only Brevo's own pages can add one without \
+         changing the others, since their values are texts: add it there, or write one that it has"
+    )]
+    NoSuchText {
+        /// The attribute.
+        name: AttributeName,
+        /// What was to be written, cut to 64 characters.
+        option: String,
+    },
 }
 
 /// The longest option that Brevo takes.
@@ -113,6 +124,8 @@ impl Catalogue {
         };
         let items = |value: &AttributeValue| match (attribute.kind, value) {
             (_, value) if value.is_empty() => Vec::new(),
+            // Options are written by number: of the others, Brevo would make another value.
+            (Some(AttributeType::Category), _) if !attribute.takes_options() => Vec::new(),
             (Some(AttributeType::Category), AttributeValue::Text(text)) => {
                 let is_known = category(attribute, value).is_ok();
                 if is_known { Vec::new() } else { vec![text.trim().to_owned()] }
@@ -257,9 +270,11 @@ fn by_label<'a>(attribute: &'a Attribute, label: &str) -> Option<&'a AttributeOp
 }
 
 fn no_such_option(attribute: &Attribute, option: &str) -> IllTyped {
-    IllTyped::NoSuchOption {
-        name: attribute.name.clone(),
-        option: option.chars().take(64).collect(),
+    let (name, option) = (attribute.name.clone(), option.chars().take(64).collect());
+    if attribute.takes_options() {
+        IllTyped::NoSuchOption { name, option }
+    } else {
+        IllTyped::NoSuchText { name, option }
     }
 }
 
@@ -376,6 +391,27 @@ mod tests {
         case("MRR", text("much"), "the attribute `MRR` is a float and cannot hold this text");
         case("TAGS", text("new"), "the attribute `TAGS` has no option `new`");
         case("GONE", text("x"), "the account has no attribute `GONE`");
+    }
+
+    #[test]
+    fn options_whose_values_are_texts_get_no_others_beside_them() {
+        let category = |options: &[(&str, &str)]| {
+            let tier = attribute("TIER", Some(AttributeType::Category), options);
+            Catalogue::from_iter([Attribute { category: AttributeCategory::Category, ..tier }])
+        };
+        let name: AttributeName = "TIER".parse().unwrap();
+        let numbers = category(&[("1", "Free"), ("2", "Pro")]);
+        assert_eq!(numbers.missing_options(&name, [&text("Gold")]), ["Gold"]);
+        for options in [[("free", "Free"), ("pro", "Pro")], [("1", "Free"), ("pro", "Pro")]] {
+            let texts = category(&options);
+            assert_eq!(texts.missing_options(&name, [&text("Gold")]), Vec::<String>::new());
+            let error = texts.fit(&name, &text("Gold")).unwrap_err().to_string();
+            assert!(
+                error.starts_with("the attribute `TIER` has no option `Gold`, and only"),
+                "{error}"
+            );
+            assert!(texts.fit(&name, &text("Pro")).is_ok());
+        }
     }
 
     #[test]
