@@ -16,6 +16,7 @@ mod derive;
 mod double_opt_ins;
 mod error;
 mod events;
+mod ext_ids;
 mod gate;
 mod guard;
 mod hydrate;

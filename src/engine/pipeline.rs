@@ -99,6 +99,7 @@ impl Round<'_> {
             return Err(EngineError::Stopping);
         }
         let planned = self.refresh(planned).await?;
+        let planned = self.untangle_ext_ids(planned).await?;
         let planned = self.untangle_phones(planned).await?;
         let planned = self.guard(planned).await?;
         self.write(planned).await
@@ -542,7 +543,7 @@ impl Round<'_> {
     }
 
     /// How a journey ends, by the fate of what was written.
-    fn ending(&self, planned: &Planned, fate: Fate) -> Settlement {
+    pub(super) fn ending(&self, planned: &Planned, fate: Fate) -> Settlement {
         let now = self.engine.clock.now();
         guard::count_write(self.engine, planned, &fate);
         let due_again = planned.due_again();
@@ -706,7 +707,7 @@ impl Round<'_> {
 /// Leaves a number out that another contact has, and looks again later.
 fn leave_phone_out(one: &mut Planned, at: Timestamp) {
     // It has the number, so this cannot fail.
-    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner);
+    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner, None);
     one.look_again = Some(at);
 }
 

@@ -213,6 +213,15 @@ impl ReadBack {
         self.one(lane, Identifier::Phone(digits)).await
     }
 
+    /// Reads one contact by its `EXT_ID`.
+    pub(crate) async fn by_ext_id(
+        &self,
+        lane: Lane,
+        ext_id: String,
+    ) -> Result<Option<BrevoContact>, EngineError> {
+        self.one(lane, Identifier::ExtId(ext_id)).await
+    }
+
     /// Reads one contact by its number; one that is gone leaves the mirror.
     pub(crate) async fn by_id(
         &self,

@@ -183,21 +183,26 @@ fn must_not_be_out(planned: &Planned) -> Option<&Email> {
     planned.address().filter(|_| matters && !change.is_blacklisted)
 }
 
-/// Leaves identifiers out of a change that another contact owns; the rest is written.
+/// Leaves identifiers out of a change that another contact owns, with the number `holder` where it is
+/// known; the rest is written.
 pub(crate) fn leave_out(
     change: &mut Change,
     identifiers: &[String],
     owner: &RecordId,
+    holder: Option<i64>,
 ) -> Result<(), BrevoError> {
-    let before = change.set.len();
-    change.set.retain(|name, _| !identifiers.iter().any(|identifier| identifier == name.as_str()));
-    if change.set.len() == before {
+    let is_named = |what: &str| identifiers.iter().any(|identifier| identifier == what);
+    let before = (change.set.len(), change.ext_id.is_some());
+    change.set.retain(|name, _| !is_named(name.as_str()));
+    change.ext_id.take_if(|_| is_named("EXT_ID"));
+    if (change.set.len(), change.ext_id.is_some()) == before {
         return Err(BrevoError::Duplicate { identifiers: identifiers.to_vec() });
     }
     metrics::counter!(telemetry::IDENTIFIERS_LEFT_OUT.name).increment(1);
     tracing::warn!(
         contact.id = %owner,
         identifiers = identifiers.join(", "),
+        brevo.contact = holder,
         "another contact of brevo's owns this identifier; the rest is written"
     );
     Ok(())

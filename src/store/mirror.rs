@@ -30,6 +30,15 @@ impl MirrorEntry {
     }
 }
 
+/// The contact of Brevo's that has an `EXT_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtIdHolder {
+    /// Brevo's number of the contact.
+    pub id: i64,
+    /// The Intercom contact that it stands for.
+    pub owner: Option<RecordId>,
+}
+
 /// A change of the mirror that becomes durable together with the work that caused it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MirrorWrite {
@@ -43,6 +52,13 @@ pub enum MirrorWrite {
         email: bool,
         /// For SMS.
         sms: bool,
+    },
+    /// The contact stands for this Intercom contact, unless it stands for one already.
+    Own {
+        /// Brevo's number of the contact.
+        id: i64,
+        /// The Intercom contact.
+        owner: RecordId,
     },
     /// The contact no longer stands for this Intercom contact.
     Disown {

@@ -46,7 +46,7 @@ pub use event::{
 };
 pub use event_count::{EventCount, EventReading, EventReadings};
 pub use hold::{HeldChange, Hold, Judged, Judgement, Measure, Taking};
-pub use mirror::{MirrorEntry, MirrorWrite};
+pub use mirror::{ExtIdHolder, MirrorEntry, MirrorWrite};
 pub use object::{DueObject, ObjectEnd};
 pub use overlay::Overlay;
 pub use record_subject::RecordSubject;
@@ -288,6 +288,12 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// Says whether a contact that waits for a number, given by its digits, is the one that gives its own
     /// up first, because those who have what the one before wants come round to it.
     async fn gives_number_up(&self, contact: RecordId, wanted: String) -> Result<bool, StoreError>;
+
+    /// Finds which of Brevo's contacts have these `EXT_ID`s.
+    async fn ext_id_holders(
+        &self,
+        ext_ids: Vec<String>,
+    ) -> Result<BTreeMap<String, ExtIdHolder>, StoreError>;
 
     /// Writes what a read of one contact found, whatever the mirror has of it and of whomever it is.
     async fn observe_one(&self, contact: BrevoContact, now: Timestamp) -> Result<(), StoreError>;

@@ -22,6 +22,7 @@ mod custom_events;
 mod double_opt_in;
 mod events;
 mod events_wait;
+mod ext_ids;
 mod faults;
 mod faults_together;
 mod fuzz;

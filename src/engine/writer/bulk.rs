@@ -312,7 +312,7 @@ impl Writer<'_> {
         let identifiers = [identifier.to_owned()];
         if self.find_owner(&rest.change, &identifiers).await.is_ok() {
             // Where it is not in the change, the single call tells why.
-            let _ = leave_out(&mut rest.change, &identifiers, &planned.owner);
+            let _ = leave_out(&mut rest.change, &identifiers, &planned.owner, None);
         }
     }
 }

@@ -162,8 +162,13 @@ impl Writer<'_> {
                     if identifiers.iter().any(|name| name == "EMAIL") {
                         return self.address_is_taken(&rest.change).await;
                     }
+                    let holder = self.find_ext_id_holder(&rest.change, &identifiers).await?;
+                    if holder.is_some() && !rest.has_begun(planned) {
+                        // Now the mirror knows of it, and what is derived again goes round it.
+                        return Err(Failed::Fate(Fate::Stale));
+                    }
                     self.find_owner(&rest.change, &identifiers).await?;
-                    leave_out(&mut rest.change, &identifiers, &planned.owner)?;
+                    leave_out(&mut rest.change, &identifiers, &planned.owner, holder)?;
                 }
                 Err(BrevoError::NotFound { message }) => {
                     return self.is_gone(&rest.change, message).await;
@@ -211,6 +216,21 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Reads who owns an `EXT_ID` that was refused; answers its number, if it is another contact.
+    async fn find_ext_id_holder(
+        &self,
+        change: &Change,
+        identifiers: &[String],
+    ) -> Result<Option<i64>, EngineError> {
+        let is_named = identifiers.iter().any(|name| name == "EXT_ID");
+        let Some(ext_id) = change.ext_id.as_ref().filter(|_| is_named) else {
+            return Ok(None);
+        };
+        let found = self.importer.read_back.by_ext_id(self.lane, ext_id.clone()).await?;
+        let found = found.filter(|found| found.ext_id.as_ref() == Some(ext_id));
+        Ok(found.map(|found| found.id).filter(|id| change.identity != Identity::Known(*id)))
+    }
+
     /// Sends a change by itself; answers the contact's number, where Brevo says it.
     async fn send(&self, change: &Change, lane: Lane) -> Result<Option<i64>, BrevoError> {
         match change.identity {
@@ -242,6 +262,9 @@ impl Writer<'_> {
     /// The contact was not new after all: what it holds is asked for.
     async fn adopt(&self, change: &Change) -> Result<Fate, EngineError> {
         let Some(email) = &change.email else {
+            if let Some(ext_id) = &change.ext_id {
+                self.importer.read_back.by_ext_id(self.lane, ext_id.clone()).await?;
+            }
             return Ok(Fate::Stale);
         };
         let found = self.importer.read_back.by_address(self.lane, email).await?;

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::writer::Tx;
 use super::{Ids, numbers, records, told, verification, wanted_numbers, work};
 use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
-use crate::store::{Channel, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey};
+use crate::store::{
+    Channel, ExtIdHolder, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey,
+};
 
 pub(super) fn apply(
     tx: &Tx<'_>,
@@ -22,6 +24,14 @@ pub(super) fn apply(
                 numbers::enter_mirrored(tx, ids, *id, now)?;
             }
             blacklist(tx, ids, *id, *email, *sms)
+        }
+        MirrorWrite::Own { id, owner } => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE mirror SET owner = ?3 WHERE workspace = ?1 AND id = ?2 AND owner IS NULL",
+                )?
+                .execute((ids.workspace(), id, owner.as_str()))?;
+            Ok(())
         }
         MirrorWrite::Disown { id, owner } => {
             tx.conn
@@ -438,6 +448,30 @@ pub(super) fn sms_owners(
         owners.extend(owner.map(|id| (phone.clone(), id)));
     }
     Ok(owners)
+}
+
+/// Finds which contacts have these `EXT_ID`s, and whom they stand for.
+pub(super) fn ext_id_holders(
+    conn: &Connection,
+    ids: &Ids,
+    ext_ids: &[String],
+) -> Result<BTreeMap<String, ExtIdHolder>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, owner FROM mirror INDEXED BY mirror_ext_id WHERE workspace = ?1 AND ext_id_hash = ?2 LIMIT 1",
+    )?;
+    let mut holders = BTreeMap::new();
+    for ext_id in ext_ids {
+        let found: Option<(i64, Option<String>)> = statement
+            .query_row((ids.workspace(), ids.ext_id_hash(ext_id)), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        if let Some((id, owner)) = found {
+            let owner = owner.and_then(|owner| owner.parse().ok());
+            holders.insert(ext_id.clone(), ExtIdHolder { id, owner });
+        }
+    }
+    Ok(holders)
 }
 
 pub(super) fn is_suppressed(

@@ -49,10 +49,10 @@ use writer::Writer;
 use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
     DeadLetter, DeadLetterQuery, DoubleOptInEnd, DueDoubleOptIn, DueEvent, DueLinks, DueObject,
-    EventCount, EventEnd, EventReading, EventReadings, FoundCompany, HeldChange, Hold, Intent,
-    Judged, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd, OpenImport, OptOut, Priority,
-    RecordSubject, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store, StoreCounts,
-    StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
+    EventCount, EventEnd, EventReading, EventReadings, ExtIdHolder, FoundCompany, HeldChange, Hold,
+    Intent, Judged, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd, OpenImport, OptOut,
+    Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store,
+    StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
@@ -729,6 +729,13 @@ impl Store for SqliteStore {
     async fn gives_number_up(&self, contact: RecordId, wanted: String) -> Result<bool, StoreError> {
         self.read(move |conn, ids| wanted_numbers::is_first_of_circle(conn, ids, &contact, &wanted))
             .await
+    }
+
+    async fn ext_id_holders(
+        &self,
+        ext_ids: Vec<String>,
+    ) -> Result<BTreeMap<String, ExtIdHolder>, StoreError> {
+        self.read(move |conn, ids| mirror::ext_id_holders(conn, ids, &ext_ids)).await
     }
 
     async fn mirror_unread_since(&self, since: Timestamp) -> Result<Vec<i64>, StoreError> {
