@@ -86,6 +86,7 @@ pub(super) struct SinkFigures {
     pub(super) withheld: u64,
     pub(super) known: u64,
     pub(super) dead: u64,
+    pub(super) unassigned: u64,
     pub(super) disabled: Option<String>,
 }
 

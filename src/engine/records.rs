@@ -12,7 +12,7 @@ use super::pipeline::Round;
 use super::scripts::Claimed;
 use super::{EngineError, assemble};
 use crate::model::{
-    Digest, Emission, Origin, Record, RecordId, RecordKey, RecordKind, Source, Verdict,
+    Digest, Emission, EventPerson, Origin, Record, RecordId, RecordKey, RecordKind, Source, Verdict,
 };
 use crate::rules::{RecordInput, RuleSet, ScriptError};
 use crate::store::{
@@ -148,6 +148,11 @@ fn decide(footing: &Footing, journey: RecordJourney) -> Settlement {
     };
     if !record.liveness.is_live() {
         return gone(footing, claim, &record);
+    }
+    let is_event = record.key.kind == RecordKind::Event;
+    if is_event && subject.contacts.is_empty() && EventPerson::of(&record.body).is_some() {
+        // It waits until its person is known.
+        return ended(claim, Outcome::Ignored);
     }
     let input = RecordInput {
         key: record.key.clone(),

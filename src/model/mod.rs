@@ -31,7 +31,7 @@ pub use change::{Change, Identity, Resolved, ResolvedAttribute, difference};
 pub use company_decision::CompanyDecision;
 pub use company_state::{CompanyChange, CompanyState, CompanyValues, company_difference};
 pub use conversation::{ConversationOutline, conversation_summary};
-pub use custom_event::made_event_id;
+pub use custom_event::{EventPerson, made_event_id};
 pub use decision::{
     AttributeIntent, Decision, Diagnosis, Line, ListIntent, ListRef, Origin, Traced, Verdict,
 };

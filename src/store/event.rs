@@ -239,6 +239,9 @@ pub struct EventCounts {
     pub known: u64,
     /// They are dead letters.
     pub dead: u64,
+    /// Custom events of Intercom's that name a person whom nobody is known to be yet: they are kept until
+    /// he is, and are not among the others.
+    pub unassigned: u64,
     /// Those of `due` that wait for somebody who deals with the dead letter of their contact.
     #[serde(skip)]
     pub stuck: u64,

@@ -246,3 +246,145 @@ async fn a_listing_goes_on_after_a_failure_and_counts_nothing_twice() {
     }
     assert_eq!(sent(&app), 0);
 }
+
+/// The notification of an event that names its person by these fields and by nothing else.
+fn naming(notification: &Value, number: u64, person: &Value) -> String {
+    let mut told = notification.clone();
+    told["id"] = json!(format!("notif_{number}"));
+    for field in ["intercom_user_id", "user_id", "email"] {
+        told["data"]["item"][field] = person[field].clone();
+    }
+    told.to_string()
+}
+
+fn unassigned(status: &tajo::engine::Status) -> (u64, u64) {
+    (status.events.counts.unassigned, status.events.counts.known)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_names_its_person_without_intercoms_id_reaches_him() {
+    for person in [json!({"user_id": "38"}), json!({"email": "Ann@Example.com"})] {
+        let mut app = app().await;
+        app.sync().await;
+        let mut ann = ann(now());
+        ann["external_id"] = json!("38");
+        let id = app.create(ann).await;
+        let first = now();
+        let intercom = &app.sandbox.intercom;
+        let ordered = intercom.submit_event(&id, "ordered", at(first), &json!({})).unwrap();
+        let notification = ordered.notifications[0].clone();
+        app.deliver(naming(&notification, 1, &person).as_bytes()).await;
+        app.drained().await;
+        assert_eq!((sent(&app), orders(&app).0), (1, json!(1)), "{person}");
+        assert_eq!(unassigned(&app.status().await), (0, 0));
+        // The same with all that is known of him, a restart, and the listing.
+        app.deliver(told_as(&notification, 2, &Value::Null).as_bytes()).await;
+        app.drained().await;
+        app.stop_engine().await;
+        app.start_engine().await;
+        until("another second has begun", async || (now() > first).then_some(())).await;
+        app.sync().await;
+        assert_eq!((sent(&app), orders(&app).0), (1, json!(1)), "{person}");
+        app.assert_conserved().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_somebody_unknown_is_kept_until_he_is_known() {
+    for person in [
+        json!({"user_id": "38"}),
+        json!({"email": "ann@example.com"}),
+        json!({"user_id": "another", "email": "ann@example.com"}),
+    ] {
+        let mut app = app().await;
+        app.sync().await;
+        let mut ann = ann(now());
+        ann["external_id"] = json!("38");
+        let intercom = &app.sandbox.intercom;
+        let id = intercom.create_contact(ann).unwrap().id;
+        let first = now();
+        let ordered = intercom.submit_event(&id, "ordered", at(first), &json!({})).unwrap();
+        let notification = ordered.notifications[0].clone();
+        app.deliver(naming(&notification, 1, &person).as_bytes()).await;
+        // Once more, under another notification's id, and without its own.
+        app.deliver(naming(&notification, 2, &person).as_bytes()).await;
+        let mut nameless = notification.clone();
+        nameless["data"]["item"]["id"] = Value::Null;
+        app.deliver(naming(&nameless, 3, &person).as_bytes()).await;
+        app.drained().await;
+        assert_eq!((sent(&app), unassigned(&app.status().await)), (0, (2, 0)), "{person}");
+        app.assert_conserved().await;
+        app.stop_engine().await;
+        app.start_engine().await;
+        assert_eq!((sent(&app), unassigned(&app.status().await)), (0, (2, 0)), "{person}");
+
+        until("another second has begun", async || (now() > first).then_some(())).await;
+        app.sync().await;
+        assert_eq!((sent(&app), orders(&app).0), (1, json!(1)), "{person}");
+        assert_eq!(unassigned(&app.status().await), (0, 0), "{person}");
+        app.assert_conserved().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_person_only_the_listing_tells_counts_once() {
+    let app = app().await;
+    app.sync().await;
+    let id = app.create(ann(now())).await;
+    let first = now();
+    let intercom = &app.sandbox.intercom;
+    let ordered = intercom.submit_event(&id, "ordered", at(first), &json!({})).unwrap();
+    let person = json!({"user_id": "of another system"});
+    app.deliver(naming(&ordered.notifications[0], 1, &person).as_bytes()).await;
+    app.drained().await;
+    assert_eq!((sent(&app), unassigned(&app.status().await)), (0, (1, 0)));
+    until("another second has begun", async || (now() > first).then_some(())).await;
+    app.sync().await;
+    assert_eq!((sent(&app), orders(&app).0), (1, json!(1)));
+    assert_eq!(unassigned(&app.status().await), (0, 0));
+    app.assert_conserved().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_with_an_address_an_event_goes_to_the_user_who_was_seen_last() {
+    const APART: &str = r#"
+fn map_contact(contact, brevo) { brevo.email = contact.email; }
+
+fn map_event(event, brevo) { brevo.track(event.event_name, #{ who: event.contact.name }); }
+"#;
+    let app = App::builder().with_script("mapping.rhai", APART).start().await;
+    app.sync().await;
+    let seen = now();
+    let mut ids = Vec::new();
+    for (name, role, ago) in [
+        ("lead", "lead", 0),
+        ("earlier", "user", 500),
+        ("latest", "user", 100),
+        ("never", "user", -1),
+    ] {
+        let last_seen_at = (ago >= 0).then_some(seen - ago);
+        let external_id = (role == "user").then_some(name);
+        ids.push(
+            app.create(json!({
+                "email": "ann@example.com", "name": name, "role": role,
+                "last_seen_at": last_seen_at, "external_id": external_id,
+            }))
+            .await,
+        );
+    }
+    let intercom = &app.sandbox.intercom;
+    let ordered = intercom.submit_event(&ids[2], "ordered", at(now()), &json!({})).unwrap();
+    let notification = &ordered.notifications[0];
+    let person = json!({"email": "ann@example.com"});
+    app.deliver(naming(notification, 1, &person).as_bytes()).await;
+    app.drained().await;
+    // What the sender calls somebody decides before the address does.
+    let mut other = notification.clone();
+    other["data"]["item"]["id"] = json!("another");
+    let person = json!({"user_id": "earlier", "email": "ann@example.com"});
+    app.deliver(naming(&other, 2, &person).as_bytes()).await;
+    app.drained().await;
+    let events = app.sandbox.brevo.events();
+    let who: Vec<&Value> = events.iter().map(|event| &event["event_properties"]["who"]).collect();
+    assert_eq!(who, ["latest", "earlier"]);
+}

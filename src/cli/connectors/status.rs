@@ -204,7 +204,7 @@ fn connection(connection: &ConnectionFigures) -> String {
 
 /// What is brought to Brevo beside contacts; none: rules ask for none of it.
 fn sink(figures: &SinkFigures) -> Option<String> {
-    let SinkFigures { synced, linked, sent, due, withheld, known, dead, .. } = *figures;
+    let SinkFigures { synced, linked, sent, due, withheld, known, dead, unassigned, .. } = *figures;
     let parts = [
         (synced, "synced"),
         (linked, "linked"),
@@ -213,6 +213,7 @@ fn sink(figures: &SinkFigures) -> Option<String> {
         (withheld, "withheld"),
         (known, "known"),
         (dead, "dead"),
+        (unassigned, "of nobody known"),
     ];
     let parts: Vec<String> = parts
         .iter()
@@ -254,7 +255,8 @@ mod tests {
                 { "appId": "abc123", "workspace": "Acme", "region": "US", "apiVersion": "2.11",
                     "origin": "oauth", "connectedAt": "2026-01-10T04:00:00Z", "inForce": true }
             ],
-            "events": { "sent": 5, "due": 0, "known": 200, "dead": 0, "disabled": null },
+            "events": { "sent": 5, "due": 0, "known": 200, "dead": 0, "unassigned": 2,
+                "disabled": null },
             "companies": { "synced": 68, "due": 1, "withheld": 0, "dead": 2, "disabled": null },
             "links": { "linked": 400, "due": 7, "dead": 1, "disabled": null },
             "objects": { "sent": 12, "due": 3, "dead": 0, "disabled": "the plan has none" },
@@ -285,7 +287,7 @@ foreign       1 notification
 rederived     4
 waiting       0
 dead letters  2 (see `tajo dead-letters list`)
-events        5 sent, 200 known
+events        5 sent, 200 known, 2 of nobody known
 in Brevo      companies: 68 synced, 1 due, 2 dead
 in Brevo      links: 400 linked, 7 due, 1 dead
 in Brevo      objects: 12 sent, 3 due

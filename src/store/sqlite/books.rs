@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, companies, dead_letters, double_opt_ins, events, holds, objects, work};
+use super::{
+    Ids, companies, dead_letters, double_opt_ins, events, holds, objects, strangers, work,
+};
 use crate::model::Timestamp;
 use crate::store::{
     DoubleOptInCounts, EventCounts, ObjectCounts, RecordCounts, SinkCounts, StoreCounts,
@@ -157,6 +159,7 @@ pub(super) fn counts(
             known: counter("events_known")?,
             refused: counter("events_refused")?,
             dead: dead_letters::count(conn, ids, "event")?,
+            unassigned: strangers::count(conn, ids)?,
         },
     })
 }

@@ -25,14 +25,18 @@ impl Counted {
         if snapshot.key.kind != RecordKind::Event {
             return None;
         }
-        let text = |field: &str| snapshot.body.get(field).and_then(Value::as_str);
-        let id = snapshot.key.id.as_str();
-        let is_made = snapshot.body.as_object().is_some_and(|body| made_event_id(body) == id);
+        let contact = snapshot.body.get("intercom_user_id")?.as_str()?.parse().ok()?;
+        Self::by(&contact, &snapshot.key.id, &snapshot.body)
+    }
+
+    /// What an event counts as that turned out to be about this contact; its body is as it came.
+    pub(super) fn by(contact: &RecordId, id: &RecordId, body: &Value) -> Option<Self> {
+        let is_made = body.as_object().is_some_and(|body| made_event_id(body) == id.as_str());
         Some(Self {
-            contact: text("intercom_user_id")?.parse().ok()?,
-            name: text("event_name")?.to_owned(),
-            at: snapshot.body.get("created_at").and_then(Timestamp::parse)?,
-            id: if is_made { String::new() } else { id.to_owned() },
+            contact: contact.clone(),
+            name: body.get("event_name")?.as_str()?.to_owned(),
+            at: body.get("created_at").and_then(Timestamp::parse)?,
+            id: if is_made { String::new() } else { id.to_string() },
         })
     }
 }

@@ -23,6 +23,7 @@ mod records;
 mod rule_sets;
 mod seal;
 mod sightings;
+mod strangers;
 mod subjects;
 mod told;
 mod verification;
@@ -63,7 +64,7 @@ use crate::model::{
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 21;
+const SCHEMA: i64 = 22;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -285,6 +286,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0019_event_attempts.sql")),
         M::up(include_str!("../migrations/0020_events_apart.sql")),
         M::up(include_str!("../migrations/0021_wanted_numbers.sql")),
+        M::up(include_str!("../migrations/0022_event_persons.sql")),
     ])
 }
 
@@ -1191,5 +1193,7 @@ impl Store for SqliteStore {
 mod double_opt_ins_tests;
 #[cfg(test)]
 mod prune_tests;
+#[cfg(test)]
+mod strangers_tests;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,16 @@
 //! Intake: journal, records, ledger and dirty keys in one step.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::event_totals::Counted;
 use super::work::{self, Because, Dirt};
 use super::writer::Tx;
-use super::{Ids, conversations, event_totals, mirror, numbers};
+use super::{Ids, conversations, event_totals, mirror, numbers, strangers};
 use crate::model::{
-    ConversationOutline, Digest, Email, Freshness, Liveness, Record, RecordId, RecordKey,
-    RecordKind, Snapshot, Source, Timestamp, Transition, Version, canonical_json, email_of,
+    ConversationOutline, Digest, Email, EventPerson, Freshness, Liveness, Record, RecordId,
+    RecordKey, RecordKind, Snapshot, Source, Timestamp, Transition, Version, canonical_json,
+    email_of,
 };
 use crate::store::{
     Acceptance, Cause, Channel, Journalled, OptOut, Priority, StoreError, Task, WorkKey,
@@ -18,12 +19,16 @@ use crate::store::{
 /// A snapshot with everything taken out of it that the store needs, so that the writing thread has
 /// no JSON to read or write.
 pub(super) struct Prepared {
-    /// It has its body only if it is partial, and has to be laid over the one that is stored.
+    /// It has its body only if it is partial, and has to be laid over the one that is stored, or if it
+    /// is an event whose contact is to be found.
     pub(super) snapshot: Snapshot,
     body: String,
     email: Option<Email>,
+    external_id: Option<String>,
     companies: Vec<String>,
     event: Option<Counted>,
+    /// Whom an event names whose contact is to be found.
+    pub(super) person: Option<EventPerson>,
     pub(super) conversation: PreparedConversation,
 }
 
@@ -60,13 +65,33 @@ impl From<Snapshot> for Prepared {
         let is_contact = snapshot.key.kind == RecordKind::Contact;
         let body = canonical_json(&snapshot.body);
         let email = if is_contact { email_of(&snapshot.body) } else { None };
+        let external_id = if is_contact { external_id_of(&snapshot.body) } else { None };
         let companies = if is_contact { shown_companies(&snapshot.body) } else { Vec::new() };
         let conversation = PreparedConversation::of(&snapshot);
         let event = Counted::of(&snapshot);
+        let is_event = snapshot.key.kind == RecordKind::Event;
+        let person = if is_event { EventPerson::of(&snapshot.body) } else { None };
+        let needs_body = snapshot.is_partial || person.is_some();
         let snapshot =
-            if snapshot.is_partial { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
-        Self { snapshot, body, email, companies, event, conversation }
+            if needs_body { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
+        Self { snapshot, body, email, external_id, companies, event, person, conversation }
     }
+}
+
+impl Prepared {
+    /// An event whose contact was found, which it bears from now on.
+    pub(super) fn of_contact(mut snapshot: Snapshot, contact: RecordId) -> Self {
+        let event = Counted::by(&contact, &snapshot.key.id, &snapshot.body);
+        if let Some(fields) = snapshot.body.as_object_mut() {
+            fields.insert("intercom_user_id".to_owned(), json!(contact));
+        }
+        Self { event, ..Self::from(snapshot) }
+    }
+}
+
+fn external_id_of(body: &Value) -> Option<String> {
+    let id = body.get("external_id").and_then(Value::as_str);
+    id.filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
 fn shown_companies(body: &Value) -> Vec<String> {
@@ -176,6 +201,8 @@ pub(super) fn accept_snapshot(
     incoming: &Prepared,
     dirt: Dirt,
 ) -> Result<(), StoreError> {
+    let named = strangers::named(tx.conn, ids, incoming)?;
+    let incoming = named.as_ref().unwrap_or(incoming);
     if let Some(event) = &incoming.event
         && !event_totals::take(tx, ids, event, dirt)?
     {
@@ -192,9 +219,11 @@ pub(super) fn accept_snapshot(
     let incoming = whole.as_ref().unwrap_or(incoming);
     let compared = stored.as_ref().map(|stored| stored.record.compare(&incoming.snapshot));
     let order = compared.unwrap_or(Freshness::Newer);
-    // An event is a message: what came first is it, and another delivery of it says nothing new.
+    // An event is a message: what came first is it, and another delivery of it says nothing new, but
+    // whose it is where that was not known.
     let order = if key.kind == RecordKind::Event && stored.is_some() {
-        Freshness::Unchanged
+        let is_found = incoming.event.is_some() && strangers::supersede(tx, ids, &key.id)?;
+        if is_found { Freshness::Newer } else { Freshness::Unchanged }
     } else {
         order
     };
@@ -210,6 +239,12 @@ pub(super) fn accept_snapshot(
         Freshness::Unchanged => tx.count("unchanged", dirt.carried),
         Freshness::Older => tx.count("superseded", dirt.carried),
         Freshness::Newer => {
+            if let Some(person) = &incoming.person {
+                return strangers::wait(tx, ids, &key.id, person, dirt.carried);
+            }
+            if key.kind == RecordKind::Contact {
+                strangers::meet(tx, ids, &key.id, dirt)?;
+            }
             if key.kind == RecordKind::Conversation {
                 conversations::accept(tx, ids, incoming, dirt)?;
             }
@@ -310,17 +345,19 @@ fn make_dirty(tx: &Tx<'_>, ids: &Ids, key: &RecordKey, dirt: Dirt) -> Result<(),
 struct Standing {
     record: Record,
     email: Option<String>,
+    external_id: Option<String>,
 }
 
 fn standing(tx: &Tx<'_>, ids: &Ids, key: &RecordKey) -> Result<Option<Standing>, StoreError> {
     let found = tx
         .conn
         .prepare_cached(
-            "SELECT at, digest, read_began, liveness, 'null', email FROM records
+            "SELECT at, digest, read_began, liveness, 'null', email, external_id FROM records
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
         )?
         .query_row((ids.workspace(), key.kind.as_str(), key.id.as_str()), |row| {
-            Ok(Standing { record: read_record(row, key.clone(), 0)?, email: row.get(5)? })
+            let record = read_record(row, key.clone(), 0)?;
+            Ok(Standing { record, email: row.get(5)?, external_id: row.get(6)? })
         })
         .optional()?;
     Ok(found)
@@ -337,27 +374,32 @@ fn put(
 ) -> Result<(), StoreError> {
     let Snapshot { key, version, liveness, .. } = &prepared.snapshot;
     let email = prepared.email.as_ref().map(Email::as_str);
-    // What is not set costs nothing: the index of addresses is written to only if one changes.
+    let same = |stored: &Standing| {
+        stored.email.as_deref() == email && stored.external_id == prepared.external_id
+    };
+    // What is not set costs nothing: the indexes of people are written to only if one changes.
     let (sql, used) = match stored {
         None => (
-            "INSERT INTO records (workspace, kind, id, at, digest, read_began, liveness, body, email)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            9,
+            "INSERT INTO records (workspace, kind, id, at, digest, read_began, liveness, body, email,
+                 external_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            10,
         ),
         Some(_) if !liveness.is_live() => (
             "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
             7,
         ),
-        Some(stored) if stored.email.as_deref() == email => (
+        Some(stored) if same(stored) => (
             "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7, body = ?8
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
             8,
         ),
         Some(_) => (
-            "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7, body = ?8, email = ?9
+            "UPDATE records SET at = ?4, digest = ?5, read_began = ?6, liveness = ?7, body = ?8, email = ?9,
+                 external_id = ?10
              WHERE workspace = ?1 AND kind = ?2 AND id = ?3",
-            9,
+            10,
         ),
     };
     let read_began = match version.source {
@@ -367,8 +409,18 @@ fn put(
     let liveness_text = liveness.to_string();
     let (workspace, kind, id) = (ids.workspace(), key.kind.as_str(), key.id.as_str());
     let (at, digest, body) = (version.at.seconds(), version.digest.as_bytes(), &prepared.body);
-    let values: [&dyn ToSql; 9] =
-        [&workspace, &kind, &id, &at, digest, &read_began, &liveness_text, body, &email];
+    let values: [&dyn ToSql; 10] = [
+        &workspace,
+        &kind,
+        &id,
+        &at,
+        digest,
+        &read_began,
+        &liveness_text,
+        body,
+        &email,
+        &prepared.external_id,
+    ];
     tx.conn.prepare_cached(sql)?.execute(params_from_iter(values.iter().take(used)))?;
     let had_none = stored.is_none() && prepared.companies.is_empty();
     if key.kind == RecordKind::Contact && liveness.is_live() && !had_none {

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::{
     Ids, books, brevo_intake, conversations, event_totals, mirror, numbers, overlays, records,
-    verification, work,
+    strangers, verification, work,
 };
-use crate::model::{Email, Record, RecordId, RecordKey, RecordKind, phone_digits};
+use crate::model::{EventPerson, Record, RecordId, RecordKey, RecordKind, phone_digits};
 use crate::store::{
     Channel, RecordSubject, SUBSCRIPTION_TYPES, StoreError, Subject, SubjectQuery, Sublists,
 };
@@ -200,14 +200,12 @@ fn participants_of(body: &Value) -> Vec<RecordId> {
     contacts.filter_map(|contact| contact.get("id")?.as_str()?.parse().ok()).collect()
 }
 
-/// The contact that an event belongs to: by Intercom's id, else by its address.
+/// The contact that an event belongs to. Those that came before their contacts were looked for bear no
+/// id of Intercom's.
 fn person_of(conn: &Connection, ids: &Ids, body: &Value) -> Result<Option<RecordId>, StoreError> {
-    let text = |field: &str| body.get(field).and_then(Value::as_str);
-    if let Some(id) = text("intercom_user_id").and_then(|id| id.parse().ok()) {
-        return Ok(Some(id));
+    if let Some(person) = EventPerson::of(body) {
+        return strangers::find(conn, ids, &person);
     }
-    match text("email").and_then(|email| email.parse::<Email>().ok()) {
-        Some(email) => records::contact_with(conn, ids, &email),
-        None => Ok(None),
-    }
+    let id = body.get("intercom_user_id").and_then(Value::as_str);
+    Ok(id.and_then(|id| id.parse().ok()))
 }

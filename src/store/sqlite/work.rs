@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::writer::Tx;
 use super::{
     Ids, companies, dead_letters, double_opt_ins, events, holds, mirror, objects, overlays,
-    wanted_numbers,
+    strangers, wanted_numbers,
 };
 use crate::model::{Change, RecordId, RecordKind, Timestamp};
 use crate::store::{
@@ -392,6 +392,7 @@ pub(super) fn settle(
     }
     if key.task == Task::Contact && !matches!(ending, Ending::Retry { .. }) {
         events::resume(tx, ids, &key.id, now)?;
+        strangers::meet(tx, ids, &key.id, Dirt::again(claim.priority, now))?;
     }
     // Behind what becomes of holds: who waits for approval is not asked.
     double_opt_ins::keep(tx, ids, settlement, now)
