@@ -1,5 +1,7 @@
 //! A contact as scripts see it: Intercom's fields, and what it derives from.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::intercom::normalize;
@@ -21,7 +23,7 @@ pub(crate) fn contact(subject: &Subject, record: &Record) -> Value {
         .iter()
         .filter_map(|id| subject.companies.get(id))
         .filter(|company| company.liveness.is_live())
-        .map(|company| company.body.clone())
+        .map(|company| company_view(&company.body, &subject.tags))
         .collect();
     let text =
         |field: &str| body.get(field).filter(|value| value.as_str().is_some_and(|t| !t.is_empty()));
@@ -81,10 +83,24 @@ pub(crate) fn conversation_view(body: &Value) -> Value {
     view
 }
 
+/// A company as scripts see it: `tags` by name.
+pub(crate) fn company_view(body: &Value, tags: &BTreeMap<RecordId, String>) -> Value {
+    let names: Vec<Value> = normalize::company_tag_ids(body)
+        .iter()
+        .filter_map(|id| tags.get(id).map(|name| json!(name)))
+        .collect();
+    let mut view = body.clone();
+    if let Some(fields) = view.as_object_mut() {
+        fields.insert("tags".to_owned(), Value::Array(names));
+    }
+    view
+}
+
 /// A record that is no contact as scripts see it, with its relations.
 pub(crate) fn record(subject: &RecordSubject, record: &Record, contacts: &[Subject]) -> Value {
     let mut view = match record.key.kind {
         RecordKind::Conversation => conversation_view(&record.body),
+        RecordKind::Company => company_view(&record.body, &subject.tags),
         _ => record.body.clone(),
     };
     let Some(fields) = view.as_object_mut() else { return view };
@@ -149,6 +165,14 @@ pub(crate) fn existing(contact: &BrevoContact) -> Value {
 pub(crate) fn tag_ids(subject: &Subject, record: &Record) -> Vec<RecordId> {
     let full = subject.sublists.as_ref().and_then(|full| full.tags.clone());
     full.unwrap_or_else(|| normalize::contact_tag_ids(&record.body).0)
+}
+
+/// Ids of all tags that a contact's rules see: its own, and those of its companies.
+pub(crate) fn seen_tag_ids(subject: &Subject, record: &Record) -> Vec<RecordId> {
+    let mut ids = tag_ids(subject, record);
+    let companies = subject.companies.values().filter(|company| company.liveness.is_live());
+    ids.extend(companies.flat_map(|company| normalize::company_tag_ids(&company.body)));
+    ids
 }
 
 /// Ids of all companies of a contact.

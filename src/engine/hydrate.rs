@@ -6,18 +6,22 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use moka::future::Cache;
+use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::{EngineError, assemble, suppression};
 use crate::http::{Lane, Retry};
 use crate::intercom::IntercomClient;
 use crate::intercom::normalize::{self, Truncated};
-use crate::model::{Clock, RecordId, Snapshot};
+use crate::model::{Clock, Liveness, RecordId, RecordKey, Snapshot, Source, Timestamp};
 use crate::store::{SUBSCRIPTION_TYPES, Store, StoreError, Subject, Sublists};
 
 /// How many contacts are completed at a time.
 const PARALLEL: usize = 8;
 /// How many companies that Intercom does not have are remembered, so as not to ask again.
 const UNKNOWN_COMPANIES: u64 = 10_000;
+/// How many tags are remembered as looked up.
+const LOOKED_UP_TAGS: u64 = 20_000;
 /// For how long the names of tags and the absence of companies are believed.
 const TTL: std::time::Duration = std::time::Duration::from_secs(600);
 
@@ -27,8 +31,10 @@ pub(crate) struct Hydrator {
     intercom: IntercomClient,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    /// The ids of all tags, since `/tags` answers them all at once.
-    tags: Cache<(), Arc<BTreeSet<RecordId>>>,
+    /// Tags that were looked up; false: Intercom names none with this id. `/tags` answers all at once.
+    tags: Cache<RecordId, bool>,
+    /// Whoever reads all tags: others wait for what he learns.
+    reads_tags: Arc<Mutex<()>>,
     /// Companies that were asked for; false: Intercom has none with this id.
     companies: Cache<RecordId, bool>,
     /// Contacts that a conversation or an event names and that were asked for, likewise.
@@ -43,11 +49,12 @@ impl Hydrator {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let tags = Cache::builder().max_capacity(1).time_to_live(TTL).build();
+        let tags = Cache::builder().max_capacity(LOOKED_UP_TAGS).time_to_live(TTL).build();
         let companies = Cache::builder().max_capacity(UNKNOWN_COMPANIES).time_to_live(TTL).build();
         let contacts = Cache::builder().max_capacity(UNKNOWN_COMPANIES).time_to_live(TTL).build();
         let subscription_types = Cache::builder().max_capacity(1).time_to_live(TTL).build();
-        Self { intercom, store, clock, tags, companies, contacts, subscription_types }
+        let reads_tags = Arc::default();
+        Self { intercom, store, clock, tags, reads_tags, companies, contacts, subscription_types }
     }
 
     /// Completes subjects; answers the ids of those of which more is stored now.
@@ -107,12 +114,9 @@ impl Hydrator {
             self.read_sublists(lane, subject, tags_cut, companies_cut).await?;
             return Ok(true);
         }
-        let unnamed = assemble::tag_ids(subject, record)
-            .into_iter()
-            .any(|id| !subject.tags.contains_key(&id));
-        if unnamed {
-            changed |= self.read_tags(lane).await?;
-        }
+        let mut unnamed = assemble::seen_tag_ids(subject, record);
+        unnamed.retain(|id| !subject.tags.contains_key(id));
+        changed |= self.read_tags(lane, &unnamed).await?;
         let nameless = assemble::subscription_ids(record)
             .any(|id| !subject.subscription_types.contains_key(&id));
         if nameless {
@@ -169,18 +173,58 @@ impl Hydrator {
         Ok(())
     }
 
-    /// Reads the names of all tags, at most once in ten minutes. A tag that is not among them is one
-    /// that Intercom does not name.
-    async fn read_tags(&self, lane: Lane) -> Result<bool, EngineError> {
-        let asked_before = self.tags.contains_key(&());
-        let read = async {
-            let tags = self.intercom.tags(lane).await.map_err(EngineError::from)?;
-            let ids: BTreeSet<_> = tags.iter().map(|tag| tag.key.id.clone()).collect();
-            self.learn(tags).await?;
-            Ok::<_, EngineError>(Arc::new(ids))
-        };
-        self.tags.try_get_with((), read).await?;
-        Ok(!asked_before)
+    /// Looks up the names of tags that companies bear; true if there is more to know of them now.
+    /// Where Intercom refuses to tell them, the rules see those that are known.
+    pub(crate) async fn look_up_tags(
+        &self,
+        lane: Lane,
+        unnamed: &[RecordId],
+    ) -> Result<bool, EngineError> {
+        match self.read_tags(lane, unnamed).await {
+            Err(EngineError::Intercom(error))
+                if error.retry() == Retry::Never && !error.is_refused_access() =>
+            {
+                tracing::warn!("names of companies' tags cannot be read: {error}");
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    /// Reads the names of all tags if one of `unnamed` was not looked up within ten minutes; true if
+    /// Intercom names one of them. Who is not among them is not asked for again meanwhile.
+    async fn read_tags(&self, lane: Lane, unnamed: &[RecordId]) -> Result<bool, EngineError> {
+        let is_known = || unnamed.iter().all(|id| self.tags.contains_key(id));
+        if !is_known() {
+            let _turn = self.reads_tags.lock().await;
+            if !is_known() {
+                let tags = self.intercom.tags(lane).await?;
+                let named: BTreeSet<_> = tags.iter().map(|tag| tag.key.id.clone()).collect();
+                let nameless: Vec<_> = unnamed.iter().filter(|id| !named.contains(id)).collect();
+                let known = nameless.iter().map(|id| self.nameless(id)).chain(tags).collect();
+                self.learn(known).await?;
+                for id in nameless {
+                    self.tags.insert(id.clone(), false).await;
+                }
+                for id in named {
+                    self.tags.insert(id, true).await;
+                }
+            }
+        }
+        for id in unnamed {
+            if self.tags.get(id).await == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A tag that Intercom does not name. It is older than all that Intercom may say of it, so that a
+    /// name that comes later is another one, and reaches what bears the tag.
+    fn nameless(&self, id: &RecordId) -> Snapshot {
+        let body = normalize::tag(&json!({ "id": id }));
+        let (key, now) = (RecordKey::tag(id.clone()), self.clock.now());
+        Snapshot::new(key, Liveness::Live, body, Source::Notification, Timestamp::EPOCH, now)
     }
 
     /// Reads the names of all subscription types, at most once in ten minutes.

@@ -63,7 +63,7 @@ pub use intake::HandInError;
 pub use lock::{EngineLock, Holder, LockError};
 pub use owner_file::load_or_make as load_or_make_secret;
 pub use plans::PlanView;
-pub(crate) use preview::{existing_of, preview, seen_alone, stored_record, subject_of};
+pub(crate) use preview::{company_of, existing_of, preview, seen_alone, stored_record, subject_of};
 pub use rule_history::{
     RollbackError, RolledBack, VersionError, VersionView, find_version, roll_back_in, rule_history,
 };

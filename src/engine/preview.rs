@@ -1,8 +1,9 @@
 //! What the engine would hand to the rules for a contact, for people who want to see it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{assemble, identity};
 use crate::intercom::normalize;
@@ -59,8 +60,9 @@ pub(crate) async fn stored_record(
     Ok(Some(assemble::record(&subject, &record, &contacts)))
 }
 
-/// A record that is no contact as one delivery shows it, with nothing else known.
-pub(crate) fn seen_alone(snapshot: &Snapshot) -> Value {
+/// A record that is no contact as one delivery shows it, with nothing else known than what `item`,
+/// which is the delivered object, says of its tags.
+pub(crate) fn seen_alone(snapshot: &Snapshot, item: &Value) -> Value {
     let record = Record::from(snapshot.clone());
     let mut course = Vec::new();
     for one in &snapshot.course {
@@ -76,6 +78,7 @@ pub(crate) fn seen_alone(snapshot: &Snapshot) -> Value {
         record: None,
         course,
         contacts,
+        tags: named_tags(item),
         contacts_count: 0,
         overlays: Vec::new(),
     };
@@ -87,21 +90,10 @@ pub(crate) fn seen_alone(snapshot: &Snapshot) -> Value {
 pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp) -> Subject {
     let key = RecordKey::contact(id.clone());
     let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, now, now);
-    let named = |field: &str| {
-        let list = item.get(field);
-        let list = list.and_then(|list| {
-            list.as_array().or_else(|| {
-                ["data", "tags", "companies"].iter().find_map(|key| list.get(key)?.as_array())
-            })
-        });
-        let items = list.into_iter().flatten().filter(|item| item.get("name").is_some());
-        let items = items.filter_map(|item| Some((normalize::id_of(item)?, item.clone())));
-        items.collect::<Vec<_>>()
-    };
-    let tags = named("tags")
-        .into_iter()
-        .filter_map(|(id, tag)| Some((id, tag.get("name").and_then(Value::as_str)?.to_owned())));
-    let companies = named("companies").into_iter().map(|(id, company)| {
+    let mut tags = named_tags(item);
+    let named = named(item, "companies");
+    named.iter().for_each(|(_, company)| tags.extend(named_tags(company)));
+    let companies = named.into_iter().map(|(id, company)| {
         let body = normalize::company(&company, normalize::Completeness::Partial);
         let key = RecordKey::company(id.clone());
         let snapshot = Snapshot::new(key, Liveness::Live, body, Source::Notification, now, now);
@@ -111,7 +103,7 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         id,
         record: Some(Record::from(snapshot)),
         sublists: None,
-        tags: tags.collect(),
+        tags,
         companies: companies.collect(),
         subscription_types: Default::default(),
         conversations: Default::default(),
@@ -129,6 +121,37 @@ pub(crate) fn subject_of(id: RecordId, body: Value, item: &Value, now: Timestamp
         email_suppressed: false,
         sms_suppressed: false,
     }
+}
+
+/// A company as Intercom's API delivers it, or as tests write it, whose tags are names already.
+pub(crate) fn company_of(item: &Value) -> Value {
+    let body = normalize::company(item, normalize::Completeness::Partial);
+    let mut view = assemble::company_view(&body, &named_tags(item));
+    let listed = item.get("tags").and_then(Value::as_array);
+    if let Some(names) = listed.filter(|tags| tags.iter().all(Value::is_string))
+        && let Some(fields) = view.as_object_mut()
+        && !names.is_empty()
+    {
+        fields.insert("tags".to_owned(), json!(names));
+    }
+    view
+}
+
+/// The tags that an object names.
+fn named_tags(item: &Value) -> BTreeMap<RecordId, String> {
+    let tags = named(item, "tags").into_iter();
+    tags.filter_map(|(id, tag)| Some((id, tag.get("name")?.as_str()?.to_owned()))).collect()
+}
+
+/// What an object lists under a field with a name, whatever envelope the list is in.
+fn named(item: &Value, field: &str) -> Vec<(RecordId, Value)> {
+    let list = item.get(field).and_then(|list| {
+        list.as_array().or_else(|| {
+            ["data", "tags", "companies"].iter().find_map(|key| list.get(key)?.as_array())
+        })
+    });
+    let items = list.into_iter().flatten().filter(|item| item.get("name").is_some());
+    items.filter_map(|item| Some((normalize::id_of(item)?, item.clone()))).collect()
 }
 
 /// Brevo's contact as `existing`: as tests write it, or as Brevo's API answers it.

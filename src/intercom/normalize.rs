@@ -182,8 +182,10 @@ pub fn into_contact(item: Value) -> Value {
 /// `tag_ids`; `plan` becomes `{id, name}` or `null`.
 pub fn company(item: &Value, completeness: Completeness) -> Value {
     let mut body = stripped(item.clone());
-    if let Some(ids) = body.remove("tag_ids") {
-        body.entry("tags").or_insert(ids);
+    if let Some(ids) = body.remove("tag_ids")
+        && body.get("tags").is_none_or(Value::is_null)
+    {
+        body.insert("tags".to_owned(), ids);
     }
     for field in ["id", "company_id"] {
         change(&mut body, field, text_of);
@@ -208,6 +210,11 @@ pub fn tag(item: &Value) -> Value {
 /// The tags of a normalised contact, as far as its snapshot shows them.
 pub fn contact_tag_ids(body: &Value) -> (Vec<RecordId>, Truncated) {
     reference_ids(body, "tags")
+}
+
+/// The tags of a normalised company.
+pub fn company_tag_ids(body: &Value) -> Vec<RecordId> {
+    reference_ids(body, "tags").0
 }
 
 /// The companies of a normalised contact, as far as its snapshot shows them.

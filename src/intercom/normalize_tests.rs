@@ -1,6 +1,7 @@
 //! One shape: reads and notifications of the same state are equal.
 
 use proptest::prelude::*;
+use rstest::rstest;
 
 use super::*;
 
@@ -178,6 +179,18 @@ fn a_company_keeps_the_ids_of_its_tags() {
     assert_eq!(body["plan"], json!({"id": "269315", "name": "Pro"}));
     let minimal = company(&sample("intercom/company_minimal.json"), Completeness::Full);
     assert_eq!((&minimal["name"], &minimal["plan"]), (&Value::Null, &Value::Null));
+}
+
+#[rstest]
+#[case(json!({"tags": {"type": "tag.list", "tags": [{"id": "7", "name": "VIP"}, {"id": 12}]}}))]
+#[case(json!({"tags": [{"id": 12}, {"id": 7}]}))]
+#[case(json!({"tag_ids": ["12", "7"]}))]
+#[case(json!({"tag_ids": [7, 12], "tags": null}))]
+fn a_company_has_the_same_tags_whichever_way_it_comes(#[case] item: Value) {
+    let body = company(&item, Completeness::Full);
+    let ids: Vec<String> = company_tag_ids(&body).iter().map(ToString::to_string).collect();
+    assert_eq!(ids, ["7", "12"]);
+    assert!(body.get("tag_ids").is_none());
 }
 
 #[test]

@@ -366,7 +366,9 @@ impl Said {
         let id = normalize::id_of(item);
         let id = id.ok_or_else(|| unusable("its company has no usable id"))?;
         // What names a company beside another object lacks most of it, and that is then unknown.
-        let is_whole = ["plan", "name", "custom_attributes"].iter().all(|f| item.get(f).is_some());
+        let has = |field: &str| item.get(field).is_some();
+        let is_whole = ["plan", "name", "custom_attributes"].into_iter().all(has)
+            && (has("tags") || has("tag_ids"));
         let completeness = if is_whole { Completeness::Full } else { Completeness::Partial };
         let body = normalize::company(item, completeness);
         let snapshot = self.snapshot(RecordKey::company(id), Liveness::Live, body);

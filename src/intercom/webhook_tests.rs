@@ -246,6 +246,24 @@ fn a_tag_notification_tells_the_name_of_the_tag() {
 }
 
 #[test]
+fn a_company_that_comes_without_its_tags_keeps_those_that_are_known() {
+    let item = json!({"type": "company", "id": "c1", "name": "Acme", "plan": null, "custom_attributes": {}});
+    let told = |item: &Value| {
+        let body = json!({"type": "notification_event", "topic": "company.updated", "id": "n1",
+            "created_at": 7, "data": {"item": item}});
+        let Content::Snapshots(snapshots) = deliver(body.to_string().as_bytes()).unwrap().content
+        else {
+            panic!()
+        };
+        snapshots
+    };
+    assert!(told(&item)[0].is_partial && told(&item)[0].body.get("tags").is_none());
+    let mut tagged = item;
+    tagged["tag_ids"] = json!([]);
+    assert!(!told(&tagged)[0].is_partial);
+}
+
+#[test]
 fn an_opt_out_is_true_whatever_the_contact_says() {
     let text = String::from_utf8(sample("recorded/contact_unsubscribed.json")).unwrap();
     let text =

@@ -27,7 +27,7 @@ pub struct RecordInput {
     /// Which record.
     pub key: RecordKey,
     /// The record as scripts see it, with its relations: a conversation's `contact`, `contacts` and
-    /// `transitions`, an event's `contact`, a company's `contacts_count`.
+    /// `transitions`, an event's `contact`, a company's `tags` (names) and `contacts_count`.
     pub record: Arc<Value>,
     /// The time that `older_than` and `within` compare with.
     pub as_of: Timestamp,

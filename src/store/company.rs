@@ -1,6 +1,6 @@
 //! What the store keeps of companies in Brevo, and of their links to contacts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ pub struct CompanySubject {
     pub id: RecordId,
     /// The newest snapshot; none: it was never seen.
     pub record: Option<Record>,
+    /// Names of its tags, as far as they are known.
+    pub tags: BTreeMap<RecordId, String>,
     /// How many contacts it has, as far as they are known.
     pub contacts: u64,
     /// What is known of it in Brevo.

@@ -1,5 +1,7 @@
 //! All that the derivation of a record that is no contact needs to know.
 
+use std::collections::BTreeMap;
+
 use super::Overlay;
 use crate::model::{Record, RecordId, RecordKey, Transition};
 
@@ -14,6 +16,8 @@ pub struct RecordSubject {
     pub course: Vec<Transition>,
     /// The contacts that it is about, the first one first.
     pub contacts: Vec<RecordId>,
+    /// Names of the tags of a company, as far as they are known.
+    pub tags: BTreeMap<RecordId, String>,
     /// How many known contacts belong to a company.
     pub contacts_count: u64,
     /// What was said of contacts at the derivation before.

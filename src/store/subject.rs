@@ -53,7 +53,8 @@ pub struct Subject {
     pub record: Option<Record>,
     /// Sub-lists that were read in full for this very snapshot.
     pub sublists: Option<Sublists>,
-    /// Names of the tags that the snapshot and `sublists` list, as far as they are known.
+    /// Names of the tags that the snapshot, `sublists` and its companies list, as far as they are
+    /// known.
     pub tags: BTreeMap<RecordId, String>,
     /// The companies that they list, as far as they are known.
     pub companies: BTreeMap<RecordId, Record>,

@@ -1,8 +1,10 @@
 //! Companies reach Brevo in few calls, once each, and contacts are linked to them.
 
 use serde_json::{Value, json};
+use tajo::model::{Clock as _, SystemClock};
 use tajo::sandbox::Seed;
 use tajo::sandbox::brevo::Limits;
+use tajo::store::SyncKind;
 
 use crate::support::{App, until};
 
@@ -145,6 +147,162 @@ async fn how_many_contacts_a_company_has_follows_who_comes_and_goes() {
     assert_eq!(people(), 1);
     app.fire(intercom.delete(&bob).unwrap()).await;
     assert_eq!(people(), 0);
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+/// What a company's tags say of its contacts, and of itself.
+const TAGGED_CONTACTS: &str = r#"
+fn map_contact(contact, brevo) {
+    if contact.email == () { return brevo.skip("no e-mail address"); }
+    brevo.email = contact.email;
+    if contact.company.tags.contains("VIP") { brevo.add_to_list("VIP accounts"); }
+}
+"#;
+const TAGGED_COMPANIES: &str = r#"
+fn map_company(company, brevo) {
+    brevo.name = company.name;
+    brevo.tier = if "VIP" in company.tags { "gold" } else { "none" };
+    brevo.topics = `${company.tags.map(|name| name)}`;
+}
+"#;
+
+/// An engine with those rules, and Acme with Ann in it; answers Acme's id and the list's number.
+async fn tagged() -> (App, String, i64) {
+    tagged_by(TAGGED_CONTACTS).await
+}
+
+async fn tagged_by(contacts: &str) -> (App, String, i64) {
+    let app = App::builder()
+        .with_script("mapping.rhai", contacts)
+        .with_script("companies.rhai", TAGGED_COMPANIES)
+        .start()
+        .await;
+    let list = app.sandbox.brevo.create_list("VIP accounts");
+    let intercom = &app.sandbox.intercom;
+    let acme = intercom.create_company(acme("tools")).unwrap().id;
+    let ann = intercom.create_contact(json!({"email": "ann@example.com", "role": "user"})).unwrap();
+    intercom.attach_company(&ann.id, &acme).unwrap();
+    app.sync().await;
+    (app, acme, list)
+}
+
+/// What Brevo holds of Acme's tags, and the lists that Ann is on.
+fn borne(app: &App) -> (String, String, Value) {
+    let text = |name: &str| company(app, "Acme")["attributes"][name].as_str().unwrap().to_owned();
+    let ann = app.sandbox.brevo.contact("ann@example.com").unwrap();
+    (text("tier"), text("topics"), ann["listIds"].clone())
+}
+
+fn expect(app: &App, tier: &str, topics: &[&str], lists: &[i64]) {
+    let topics = format!("{topics:?}");
+    assert_eq!(borne(app), (tier.to_owned(), topics, json!(lists)));
+}
+
+fn catalogue_reads(app: &App) -> usize {
+    app.sandbox.intercom.log().count(|call| call.method == "GET" && call.path == "/tags")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tags_of_a_company_are_names_to_its_rules_and_to_those_of_its_contacts() {
+    let (app, acme, list) = tagged().await;
+    let intercom = &app.sandbox.intercom;
+    expect(&app, "none", &[], &[]);
+    // Notifications name tags by id alone, and a tag that is new is in no catalogue that was read.
+    app.fire(intercom.tag_company(&acme, "VIP").unwrap()).await;
+    expect(&app, "gold", &["VIP"], &[list]);
+    app.fire(intercom.tag_company(&acme, "churn risk").unwrap()).await;
+    expect(&app, "gold", &["VIP", "churn risk"], &[list]);
+    app.fire(intercom.untag_company(&acme, "VIP").unwrap()).await;
+    expect(&app, "none", &["churn risk"], &[]);
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_finds_the_tags_of_a_company_of_which_no_notification_told() {
+    let (app, acme, list) = tagged().await;
+    let intercom = &app.sandbox.intercom;
+    intercom.tag_company(&acme, "churn risk").unwrap();
+    app.sync().await;
+    expect(&app, "none", &["churn risk"], &[]);
+    intercom.tag_company(&acme, "VIP").unwrap();
+    intercom.untag_company(&acme, "churn risk").unwrap();
+    app.sync_as(SyncKind::Incremental).await;
+    expect(&app, "gold", &["VIP"], &[list]);
+    intercom.untag_company(&acme, "VIP").unwrap();
+    app.sync().await;
+    expect(&app, "none", &[], &[]);
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_gets_another_name_reaches_the_companies_that_bear_it() {
+    let (app, acme, list) = tagged().await;
+    let intercom = &app.sandbox.intercom;
+    let other = put(&app, json!({"company_id": "beta", "name": "Beta"}));
+    intercom.tag_company(&acme, "trial").unwrap();
+    intercom.tag_company(&other, "VIP").unwrap();
+    app.sync().await;
+    expect(&app, "none", &["trial"], &[]);
+    assert_eq!(company(&app, "Beta")["attributes"]["tier"], "gold");
+    intercom.rename_tag("VIP", "Regular").unwrap();
+    intercom.rename_tag("trial", "VIP").unwrap();
+    app.sync_as(SyncKind::Incremental).await;
+    expect(&app, "gold", &["VIP"], &[list]);
+    assert_eq!(company(&app, "Beta")["attributes"]["tier"], "none");
+    app.assert_conserved().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_shape_the_tags_of_a_company_come_in_the_rules_see_names() {
+    // Nobody is written to as often as this in ten minutes, so contacts have no part in it.
+    let rules = "fn map_contact(contact, brevo) { brevo.email = contact.email; }";
+    let (app, acme, _) = tagged_by(rules).await;
+    let intercom = &app.sandbox.intercom;
+    let vip = intercom.rename_tag("VIP", "VIP").unwrap().id;
+    let now = SystemClock.now().seconds();
+    let shapes = [
+        json!({"tag_ids": [vip]}),
+        json!({"tag_ids": []}),
+        json!({"tags": {"type": "tag.list", "tags": [{"type": "tag", "id": vip, "name": "VIP"}]}}),
+        json!({"tags": {"type": "tag.list", "tags": []}}),
+        json!({"tags": [{"id": vip}]}),
+        json!({"tags": []}),
+        json!({"tags": null, "tag_ids": [vip]}),
+    ];
+    for (step, shape) in shapes.iter().enumerate() {
+        let mut item = json!({"type": "company", "id": acme, "company_id": "acme", "name": "Acme",
+            "plan": null, "custom_attributes": {}, "updated_at": now + 1 + step as i64});
+        item.as_object_mut().unwrap().extend(shape.as_object().unwrap().clone());
+        app.hand_in("company.updated", &item).await;
+        app.drained().await;
+        match step % 2 {
+            0 => expect(&app, "gold", &["VIP"], &[]),
+            _ => expect(&app, "none", &[], &[]),
+        }
+    }
+    assert_eq!(app.status().await.dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_intercom_does_not_name_is_looked_up_once() {
+    let (app, acme, list) = tagged().await;
+    let (before, now) = (catalogue_reads(&app), SystemClock.now().seconds());
+    for step in 0..4 {
+        let item = json!({"type": "company", "id": acme, "company_id": "acme", "name": "Acme",
+            "size": step, "plan": null, "custom_attributes": {}, "tag_ids": ["990000017"],
+            "updated_at": now + 1 + step});
+        app.hand_in("company.updated", &item).await;
+        app.drained().await;
+        expect(&app, "none", &[], &[]);
+    }
+    assert_eq!(catalogue_reads(&app) - before, 1);
+    // Once it is named, what bears it hears of the name.
+    let zed = app.sandbox.intercom.create_contact(json!({"external_id": "zed", "role": "user"}));
+    let tagged = json!({"type": "contact_tag", "tag": {"type": "tag", "id": "990000017", "name": "VIP"},
+        "contact": {"type": "contact", "id": zed.unwrap().id, "role": "user"}});
+    app.hand_in("contact.user.tag.created", &tagged).await;
+    app.drained().await;
+    expect(&app, "gold", &["VIP"], &[list]);
     assert_eq!(app.status().await.dead_letters, 0);
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cli::deployment::Deployment;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::engine::{existing_of, preview, seen_alone, stored_record, subject_of};
+use crate::engine::{company_of, existing_of, preview, seen_alone, stored_record, subject_of};
 use crate::intercom::normalize::{self, Completeness};
 use crate::intercom::{Content, trusted};
 use crate::model::{Email, Liveness, Record, RecordId, RecordKey, RecordKind, Snapshot, Timestamp};
@@ -189,13 +189,15 @@ fn of_json(value: &Value, from: String, now: Timestamp) -> Result<Input, String>
         }
         RecordKind::Contact => summarised(value),
         RecordKind::Company if value.get("type").is_some() => {
-            normalize::company(value, Completeness::Partial)
+            let company = company_of(value);
+            notes.extend(unnamed_tags(&company, value));
+            company
         }
         RecordKind::Conversation if is_raw_conversation(value) => {
             let said = trusted("conversation.updated", value, now).map_err(|error| error.reason)?;
             return match said.content {
                 Content::Snapshots(snapshots) => match snapshots.first() {
-                    Some(snapshot) => Ok(of_snapshot(snapshot, from)),
+                    Some(snapshot) => Ok(of_snapshot(snapshot, value, from)),
                     None => Err("it is no conversation".to_owned()),
                 },
                 _ => Err("it is no conversation".to_owned()),
@@ -231,7 +233,8 @@ fn of_notification(envelope: &Value, from: String, now: Timestamp) -> Result<Inp
                 primary.key.kind
             ));
         }
-        return Ok(of_snapshot(primary, from));
+        let item = item.get("company").filter(|company| company.is_object()).unwrap_or(item);
+        return Ok(of_snapshot(primary, item, from));
     }
     let contact = of(RecordKind::Contact).ok_or("it is about no contact")?.clone();
     if !contact.liveness.is_live() {
@@ -251,8 +254,8 @@ fn of_notification(envelope: &Value, from: String, now: Timestamp) -> Result<Inp
 }
 
 /// A conversation, an event or a company as a delivery shows it, with what it tells of itself.
-fn of_snapshot(snapshot: &Snapshot, from: String) -> Input {
-    let record = seen_alone(snapshot);
+fn of_snapshot(snapshot: &Snapshot, item: &Value, from: String) -> Input {
+    let record = seen_alone(snapshot, item);
     let notes = match snapshot.key.kind {
         RecordKind::Conversation | RecordKind::Event => {
             vec![
@@ -260,6 +263,7 @@ fn of_snapshot(snapshot: &Snapshot, from: String) -> Input {
                     .to_owned(),
             ]
         }
+        RecordKind::Company => unnamed_tags(&record, item).into_iter().collect(),
         _ => Vec::new(),
     };
     let (key, record) = (snapshot.key.clone(), Arc::new(record));
@@ -299,6 +303,18 @@ fn not_known(subject: &Subject) -> Vec<String> {
         "the file shows {unseen} by id alone, which the rules do not see: --record contact:ID takes \
          them from the store"
     )]
+}
+
+/// Tags of which a delivered company shows ids alone.
+fn unnamed_tags(company: &Value, item: &Value) -> Option<String> {
+    let body = normalize::company(item, Completeness::Partial);
+    let named = company.get("tags").and_then(Value::as_array).map_or(0, Vec::len);
+    let unseen = normalize::company_tag_ids(&body).len().saturating_sub(named);
+    let unseen = (unseen > 0).then(|| output::count(unseen as u64, "tag"))?;
+    Some(format!(
+        "the file shows {unseen} by id alone, which the rules do not see: --record company:ID takes \
+         them from the store"
+    ))
 }
 
 /// A sample of the tests: `conversations` may be the conversations themselves.
@@ -389,6 +405,35 @@ mod tests {
         let input = read(sample).unwrap();
         assert_eq!(input.record["conversations"]["open"], 1);
         assert_eq!(input.key.id.as_str(), "sample");
+    }
+
+    #[test]
+    fn the_tags_of_a_company_are_names_as_far_as_the_file_tells_them() {
+        let company = |tags: Value| {
+            let item = json!({"type": "company", "id": "5ba6", "name": "Acme", "plan": {},
+                "custom_attributes": {}});
+            let (mut item, Value::Object(tags)) = (item, tags) else { panic!() };
+            item.as_object_mut().unwrap().extend(tags);
+            item
+        };
+        let notified = |item: Value| json!({"type": "notification_event", "topic": "company.updated", "data": {"item": item}});
+        fn case(value: Value, names: Value, notes: usize) {
+            let input = read(value).unwrap();
+            assert_eq!((&input.record["tags"], input.notes.len()), (&names, notes), "{input:?}");
+        }
+        let rest = json!({"tags": {"type": "tag.list", "tags": [{"id": "7", "name": "VIP"}]}});
+        let ids = json!({"tag_ids": ["7"]});
+        case(company(rest.clone()), json!(["VIP"]), 0);
+        case(notified(company(rest.clone())), json!(["VIP"]), 0);
+        case(company(ids.clone()), json!([]), 1);
+        case(notified(company(ids)), json!([]), 1);
+        case(company(json!({"tags": ["churn risk", "VIP"]})), json!(["churn risk", "VIP"]), 0);
+        case(company(json!({})), json!([]), 0);
+        let contact = json!({
+            "type": "contact", "id": "c1", "role": "user", "email": "ann@example.com",
+            "tags": {"data": [], "total_count": 0}, "companies": {"data": [company(rest)]},
+        });
+        assert_eq!(read(contact).unwrap().record["company"]["tags"], json!(["VIP"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Wanted;
 use crate::config::OnGone;
+use crate::engine::assemble;
 use crate::engine::derive::Footing;
 use crate::model::{
     AttributeIntent, CompanyDecision, Record, RecordKey, RuleSetVersion, Timestamp, Traced, Verdict,
@@ -72,7 +73,7 @@ pub(super) fn decide(
     }
     let input = RecordInput {
         key: RecordKey::company(subject.id.clone()),
-        record: Arc::new(shown(record, subject.contacts)),
+        record: Arc::new(shown(record, &subject)),
         as_of: footing.as_of,
     };
     let decision = match footing.rules.decide_company(&input) {
@@ -92,10 +93,10 @@ pub(super) fn decide(
 }
 
 /// A company as scripts see it.
-fn shown(record: &Record, contacts: u64) -> Value {
-    let mut body = record.body.clone();
+fn shown(record: &Record, subject: &CompanySubject) -> Value {
+    let mut body = assemble::company_view(&record.body, &subject.tags);
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("contacts_count".to_owned(), json!(contacts));
+        fields.insert("contacts_count".to_owned(), json!(subject.contacts));
     }
     body
 }

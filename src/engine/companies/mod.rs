@@ -25,7 +25,8 @@ use super::scripts::Claimed;
 use super::sink::{GATHER, Sink};
 use super::{EngineError, Inner};
 use crate::brevo::{BrevoError, ErrorKind};
-use crate::http::{Backoff, random_fraction};
+use crate::http::{Backoff, Lane, random_fraction};
+use crate::intercom::normalize;
 use crate::model::Timestamp;
 use crate::store::{
     Claim, CompanySubject, CompanyWrite, Ending, Outcome, Priority, Resource, Settlement,
@@ -167,7 +168,7 @@ impl Round<'_> {
             return Ok(());
         };
         for claim in claims.iter().filter(|claim| claim.needs_read) {
-            match intercom.company(crate::http::Lane::Live, &claim.key.id).await {
+            match intercom.company(Lane::Live, &claim.key.id).await {
                 Ok(snapshot) => {
                     let now = self.engine.clock.now();
                     self.engine.store.learn(vec![snapshot], Vec::new(), now).await?;
@@ -187,7 +188,7 @@ impl Round<'_> {
     ) -> Result<(Vec<Settlement>, Vec<Wanted>), EngineError> {
         let store = &self.engine.store;
         let ids = claims.iter().map(|claim| claim.key.id.clone()).collect();
-        let subjects = store.companies(ids).await?;
+        let subjects = self.named(store.companies(ids).await?).await?;
         let keys: Vec<_> = claims.iter().map(|claim| claim.key.clone()).collect();
         let journeys = claims.into_iter().zip(subjects).collect();
         let footing = footing.clone();
@@ -203,6 +204,29 @@ impl Round<'_> {
             }
         }
         Ok((endings, wanted))
+    }
+
+    /// The companies with the names of their tags, which are looked up where they are not known.
+    async fn named(
+        &self,
+        mut subjects: Vec<CompanySubject>,
+    ) -> Result<Vec<CompanySubject>, EngineError> {
+        let services = self.engine.services.load_full();
+        let Some(hydrator) = &services.hydrator else { return Ok(subjects) };
+        let mut unnamed = Vec::new();
+        for subject in &subjects {
+            let live = subject.record.as_ref().filter(|record| record.liveness.is_live());
+            let borne = live.map(|record| normalize::company_tag_ids(&record.body));
+            unnamed
+                .extend(borne.into_iter().flatten().filter(|tag| !subject.tags.contains_key(tag)));
+        }
+        if hydrator.look_up_tags(Lane::Live, &unnamed).await? {
+            let ids = subjects.into_iter().map(|subject| subject.id).collect();
+            subjects = self.engine.store.companies(ids).await?;
+            // What another name of a known tag makes dirty waits in the bulk lane.
+            self.engine.bulk_work.notify_one();
+        }
+        Ok(subjects)
     }
 
     /// Leaves companies out until Brevo takes them.

@@ -240,7 +240,10 @@ pub(crate) const RECORDS: [Fields; 7] = [
         record: "company",
         about: "A company of Intercom: `id`, `company_id`, `name`, `plan.name`, `industry`, `size`, `website`, `monthly_spend`, \
                 `user_count`, `session_count`, `custom_attributes.x` and so on. Beyond them:",
-        fields: &[field("contacts_count", Kind::Int, "how many known contacts belong to it")],
+        fields: &[
+            field("tags", Kind::List, "the names of its tags"),
+            field("contacts_count", Kind::Int, "how many known contacts belong to it"),
+        ],
     },
     Fields {
         title: "`conversation`",

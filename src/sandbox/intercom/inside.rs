@@ -131,6 +131,22 @@ impl IntercomSandbox {
         })
     }
 
+    /// Tags a company, making the tag if there is none of that name.
+    pub fn tag_company(&self, id: &str, tag: &str) -> Result<Changed, Refused> {
+        self.converse(id, |state, now| {
+            let tag = state.tag_named(tag);
+            state.tag_company(id, &tag, true, now)
+        })
+    }
+
+    /// Takes a tag from a company.
+    pub fn untag_company(&self, id: &str, tag: &str) -> Result<Changed, Refused> {
+        self.converse(id, |state, now| {
+            let tag = state.tag_named(tag);
+            state.tag_company(id, &tag, false, now)
+        })
+    }
+
     /// Gives a tag another name; no notification tells.
     pub fn rename_tag(&self, tag: &str, name: &str) -> Result<Changed, Refused> {
         self.change(|state, _| {

@@ -47,7 +47,7 @@ fn write(state: &mut State, call: &Call<'_>) -> Result<Reply, Refused> {
     for company in list("companies").unwrap_or_default() {
         let found = state.named_company(&company)?;
         let is_taken = company.get("untag").and_then(Value::as_bool) == Some(true);
-        state.tag_company(&found, &id, !is_taken, call.now);
+        state.tag_company(&found, &id, !is_taken, call.now)?;
     }
     for contact in list("users").unwrap_or_default() {
         let contact = state.named_contact(&contact)?;
@@ -69,13 +69,17 @@ impl State {
     }
 
     /// Puts a tag on a company or takes it away.
-    pub(super) fn tag_company(&mut self, id: &str, tag: &Arc<str>, is_on: bool, now: Timestamp) {
+    pub(super) fn tag_company(
+        &mut self,
+        id: &str,
+        tag: &Arc<str>,
+        is_on: bool,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let updated_ms = self.next_ms(now);
-        let Some(company) = self.companies.get_mut(id) else {
-            return;
-        };
+        let company = self.companies.get_mut(id).ok_or_else(Refused::no_company)?;
         if company.tags.contains(tag) == is_on {
-            return;
+            return Ok(());
         }
         match is_on {
             true => company.tags.push(Arc::clone(tag)),
@@ -83,6 +87,7 @@ impl State {
         }
         company.updated_ms = updated_ms;
         self.fire_company_change("company.updated", id, now);
+        Ok(())
     }
 
     /// Deletes a tag that is on nothing.

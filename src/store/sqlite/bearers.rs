@@ -22,24 +22,31 @@ pub(super) struct Page {
     pub(super) next: Option<String>,
 }
 
-/// Looks through a page of conversations, or of contacts when those are done. No index says who bears
-/// what: names of tags change too seldom for one.
+/// What bears tags, in the order in which it is looked through: a company's contacts, which derive
+/// from it, come last.
+const BEARERS: [RecordKind; 3] =
+    [RecordKind::Conversation, RecordKind::Contact, RecordKind::Company];
+
+/// Looks through a page of one kind, from the cursor on. No index says who bears what: names of tags
+/// change too seldom for one.
 pub(super) fn page(
     conn: &Connection,
     ids: &Ids,
     tag: &RecordId,
     cursor: Option<&str>,
 ) -> Result<Page, StoreError> {
-    let (kind, after) = match cursor.and_then(|cursor| cursor.split_once('/')) {
-        Some(("contact", after)) => (RecordKind::Contact, after),
-        Some((_, after)) => (RecordKind::Conversation, after),
-        None => (RecordKind::Conversation, ""),
-    };
+    let (kind, after) = cursor.and_then(|cursor| cursor.split_once('/')).unwrap_or_default();
+    let [first, ..] = BEARERS;
+    let kind = kind.parse().unwrap_or(first);
     let sql = match kind {
         RecordKind::Contact => {
             "SELECT id, EXISTS (SELECT 1 FROM json_each(body, '$.tags.ids') WHERE value = ?2)
                  OR EXISTS (SELECT 1 FROM json_each(coalesce(sublists, '{}'), '$.tags') WHERE value = ?2)
              FROM records WHERE workspace = ?1 AND kind = 'contact' AND id > ?3 ORDER BY id LIMIT ?4"
+        }
+        RecordKind::Company => {
+            "SELECT id, EXISTS (SELECT 1 FROM json_each(body, '$.tags.ids') WHERE value = ?2)
+             FROM records WHERE workspace = ?1 AND kind = 'company' AND id > ?3 ORDER BY id LIMIT ?4"
         }
         _ => {
             "SELECT id, EXISTS (SELECT 1 FROM json_each(body, '$.tags')
@@ -53,12 +60,12 @@ pub(super) fn page(
             Ok((super::parsed(row, 0)?, row.get::<_, bool>(1)?))
         })?
         .collect::<Result<_, _>>()?;
-    let next = match (kind, found.last()) {
-        (_, Some((last, _))) if found.len() >= LOOKED_AT => {
-            Some(format!("{}/{last}", kind.as_str()))
+    let next = match found.last() {
+        Some((last, _)) if found.len() >= LOOKED_AT => Some(format!("{}/{last}", kind.as_str())),
+        _ => {
+            let following = BEARERS.iter().skip_while(|one| **one != kind).nth(1);
+            following.map(|kind| format!("{}/", kind.as_str()))
         }
-        (RecordKind::Contact, _) => None,
-        _ => Some(format!("{}/", RecordKind::Contact.as_str())),
     };
     let bearers = found.into_iter().filter(|(_, bears)| *bears).map(|(id, _)| id).collect();
     Ok(Page { kind, bearers, next })
@@ -74,13 +81,27 @@ pub(super) fn spread(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let dirt = Dirt::again(Priority::Bulk, now).because(because);
-    if page.kind == RecordKind::Contact {
-        for id in &page.bearers {
-            let key = WorkKey { task: Task::Contact, id: id.clone() };
-            work::dirty(tx, ids, &key, dirt)?;
+    let deriving: &[Task] = match page.kind {
+        RecordKind::Contact => &[Task::Contact],
+        RecordKind::Company => &[Task::Company, Task::Members],
+        _ => return rename_in_conversations(tx, ids, tag, page, dirt),
+    };
+    for id in &page.bearers {
+        for task in deriving {
+            work::dirty(tx, ids, &WorkKey { task: *task, id: id.clone() }, dirt)?;
         }
-        return Ok(());
     }
+    Ok(())
+}
+
+/// The same of conversations, which are stored with the names of their tags.
+fn rename_in_conversations(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    tag: &RecordId,
+    page: &Page,
+    dirt: Dirt,
+) -> Result<(), StoreError> {
     let known = records::record(tx.conn, ids, &RecordKey::tag(tag.clone()))?;
     let Some(name) = known.as_ref().and_then(|tag| tag.body.get("name")?.as_str()) else {
         return Ok(());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
-use super::{Ids, dead_letters, records, work};
+use super::{Ids, dead_letters, records, tags, work};
 use crate::model::{CompanyState, Decision, RecordId, RecordKey, Timestamp, Verdict};
 use crate::store::{
     Cause, CompanyCounts, CompanySubject, CompanyWrite, DueLinks, Ending, FoundCompany,
@@ -31,8 +31,11 @@ pub(super) fn subject(
     let contacts: i64 = conn
         .prepare_cached("SELECT count(*) FROM members WHERE workspace = ?1 AND company = ?2")?
         .query_row((ids.workspace(), id.as_str()), |row| row.get(0))?;
+    let tags = record.as_ref().map_or(Ok(BTreeMap::new()), |record| {
+        tags::names(conn, ids, tags::of_company(&record.body))
+    })?;
     let known = known(conn, ids, &id)?.unwrap_or_default();
-    Ok(CompanySubject { id, record, contacts: contacts.unsigned_abs(), known })
+    Ok(CompanySubject { id, record, tags, contacts: contacts.unsigned_abs(), known })
 }
 
 fn known(conn: &Connection, ids: &Ids, id: &RecordId) -> Result<Option<KnownCompany>, StoreError> {

@@ -25,6 +25,7 @@ mod seal;
 mod sightings;
 mod strangers;
 mod subjects;
+mod tags;
 mod told;
 mod verification;
 mod wanted_numbers;

@@ -26,6 +26,8 @@ pub(super) struct Prepared {
     email: Option<Email>,
     external_id: Option<String>,
     companies: Vec<String>,
+    /// True if the contact has more companies than the snapshot shows.
+    has_more_companies: bool,
     event: Option<Counted>,
     /// Whom an event names whose contact is to be found.
     pub(super) person: Option<EventPerson>,
@@ -67,6 +69,8 @@ impl From<Snapshot> for Prepared {
         let email = if is_contact { email_of(&snapshot.body) } else { None };
         let external_id = if is_contact { external_id_of(&snapshot.body) } else { None };
         let companies = if is_contact { shown_companies(&snapshot.body) } else { Vec::new() };
+        let has_more = snapshot.body.pointer("/companies/has_more").and_then(Value::as_bool);
+        let has_more_companies = is_contact && has_more == Some(true);
         let conversation = PreparedConversation::of(&snapshot);
         let event = Counted::of(&snapshot);
         let is_event = snapshot.key.kind == RecordKind::Event;
@@ -74,7 +78,17 @@ impl From<Snapshot> for Prepared {
         let needs_body = snapshot.is_partial || person.is_some();
         let snapshot =
             if needs_body { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
-        Self { snapshot, body, email, external_id, companies, event, person, conversation }
+        Self {
+            snapshot,
+            body,
+            email,
+            external_id,
+            companies,
+            has_more_companies,
+            event,
+            person,
+            conversation,
+        }
     }
 }
 
@@ -424,7 +438,12 @@ fn put(
     tx.conn.prepare_cached(sql)?.execute(params_from_iter(values.iter().take(used)))?;
     let had_none = stored.is_none() && prepared.companies.is_empty();
     if key.kind == RecordKind::Contact && liveness.is_live() && !had_none {
-        put_members(tx, ids, &key.id, &prepared.companies, dirt)?;
+        let mut companies = prepared.companies.clone();
+        if prepared.has_more_companies {
+            // Those that it does not show are as they were, until the whole list is read.
+            companies.extend(companies_of(tx, ids, &key.id)?);
+        }
+        put_members(tx, ids, &key.id, &companies, dirt)?;
     } else if key.kind == RecordKind::Contact && liveness.is_final() {
         put_members(tx, ids, &key.id, &[], dirt)?;
     }
@@ -440,11 +459,7 @@ pub(super) fn put_members(
     companies: &[String],
     dirt: Dirt,
 ) -> Result<(), StoreError> {
-    let before: Vec<String> = tx
-        .conn
-        .prepare_cached("SELECT company FROM members WHERE workspace = ?1 AND contact = ?2")?
-        .query_map((ids.workspace(), contact.as_str()), |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let before = companies_of(tx, ids, contact)?;
     let left = before.iter().filter(|company| !companies.contains(company));
     let joined = companies.iter().filter(|company| !before.contains(company));
     for company in left.chain(joined) {
@@ -465,6 +480,14 @@ pub(super) fn put_members(
             .execute((ids.workspace(), company, contact.as_str()))?;
     }
     Ok(())
+}
+
+fn companies_of(tx: &Tx<'_>, ids: &Ids, contact: &RecordId) -> Result<Vec<String>, StoreError> {
+    let mut statement = tx
+        .conn
+        .prepare_cached("SELECT company FROM members WHERE workspace = ?1 AND contact = ?2")?;
+    let rows = statement.query_map((ids.workspace(), contact.as_str()), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Enters opt-outs into the ledger. A new one becomes urgent work of its own, which waits for no

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Ids, books, brevo_intake, conversations, event_totals, mirror, numbers, overlays, records,
-    strangers, verification, work,
+    strangers, tags, verification, work,
 };
 use crate::model::{EventPerson, Record, RecordId, RecordKey, RecordKind, phone_digits};
 use crate::store::{
@@ -54,18 +54,16 @@ pub(super) fn load(
     };
     subject.sublists = sublists(conn, ids, record)?;
     let full = subject.sublists.as_ref();
-    for tag in listed(record, "/tags/ids", full.and_then(|full| full.tags.as_ref())) {
-        if let Some(tag_record) = records::record(conn, ids, &RecordKey::tag(tag.clone()))?
-            && let Some(name) = tag_record.body.get("name").and_then(Value::as_str)
-        {
-            subject.tags.insert(tag, name.to_owned());
-        }
-    }
+    let mut borne = listed(record, "/tags/ids", full.and_then(|full| full.tags.as_ref()));
     for company in listed(record, "/companies/ids", full.and_then(|full| full.companies.as_ref())) {
         if let Some(found) = records::record(conn, ids, &RecordKey::company(company.clone()))? {
+            borne.extend(tags::of_company(&found.body));
             subject.companies.insert(company, found);
         }
     }
+    borne.sort();
+    borne.dedup();
+    subject.tags = tags::names(conn, ids, borne)?;
     subject.conversations = conversations::of_contact(conn, ids, &subject.id)?;
     subject.overlays = overlays::of_contact(conn, ids, &subject.id)?;
     let has_subscriptions = |field: &str| {
@@ -168,6 +166,7 @@ pub(super) fn load_record(
         overlays: overlays::of_subject(conn, ids, &key)?,
         course: Vec::new(),
         contacts: Vec::new(),
+        tags: Default::default(),
         contacts_count: 0,
         key,
         record: None,
@@ -182,6 +181,7 @@ pub(super) fn load_record(
                 body.map_or(Ok(None), |body| person_of(conn, ids, body))?.into_iter().collect();
         }
         RecordKind::Company => {
+            subject.tags = tags::names(conn, ids, body.map_or_else(Vec::new, tags::of_company))?;
             let count: i64 = conn
                 .prepare_cached(
                     "SELECT count(*) FROM members WHERE workspace = ?1 AND company = ?2",
