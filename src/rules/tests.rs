@@ -567,7 +567,7 @@ fn the_default_rules_pass_their_own_tests() {
         assert_eq!(handlers, expected);
         if environment.lists.len() == 3 {
             let report = run_tests(&rules, &dir);
-            assert!(report.is_ok() && report.tests.len() == 16, "{report}");
+            assert!(report.is_ok() && report.tests.len() == 17, "{report}");
         }
     }
 }
