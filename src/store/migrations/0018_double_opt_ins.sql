@@ -8,6 +8,7 @@ CREATE TABLE double_opt_ins (
     email     TEXT,                            -- the address, while it may have to be asked
     wanted    TEXT,                            -- template, URL and lists, until it is over
     state     TEXT NOT NULL,                   -- due; asking: the call is under way; asked;
+                                               -- ceasing: under way, and rules ask no more;
                                                -- needless: it is on these lists, or left them;
                                                -- refused, doubtful: dead letters
     in_doubt  INTEGER NOT NULL DEFAULT 0,      -- 1: an earlier attempt may have sent the e-mail

@@ -76,7 +76,8 @@ fn may_ask(tx: &Tx<'_>, ids: &Ids, contact: &RecordId, email: &Email) -> Result<
     Ok(held.is_none() && !mirror::is_suppressed(tx.conn, ids, email, Channel::Email)?)
 }
 
-/// Forgets what a contact does not ask for any more, if nobody was asked yet.
+/// Forgets what a contact does not ask for any more, if nobody was asked yet. A call that is under way
+/// is not made again.
 fn withdraw(
     tx: &Tx<'_>,
     ids: &Ids,
@@ -91,9 +92,17 @@ fn withdraw(
              WHERE workspace = ?1 AND contact = ?2 AND wanted IS NOT NULL
                  AND state IN ('due', 'needless') AND address IS NOT ?3",
         )?
-        .query_map((ids.workspace(), contact.as_str(), except), |row| row.get(0))?
+        .query_map((ids.workspace(), contact.as_str(), &except), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    open.into_iter().try_for_each(|seq| forget(tx, seq))
+    open.into_iter().try_for_each(|seq| forget(tx, seq))?;
+    tx.conn
+        .prepare_cached(
+            "UPDATE double_opt_ins INDEXED BY double_opt_ins_contact SET state = 'ceasing'
+             WHERE workspace = ?1 AND contact = ?2 AND wanted IS NOT NULL
+                 AND state = 'asking' AND address IS NOT ?3",
+        )?
+        .execute((ids.workspace(), contact.as_str(), &except))?;
+    Ok(())
 }
 
 /// Forgets an address that nobody asks any more. One that may have been asked before is not forgotten.
@@ -158,6 +167,15 @@ fn put(
     let wanted = serde_json::to_string(&asked.value)?;
     let known = known(tx.conn, ids, email)?;
     if let Some(known) = &known {
+        if known.state == "ceasing" {
+            // It is asked for again, while it is being asked.
+            tx.conn
+                .prepare_cached(
+                    "UPDATE double_opt_ins SET state = 'asking', contact = ?2 WHERE seq = ?1",
+                )?
+                .execute((known.seq, contact.as_str()))?;
+            return Ok(());
+        }
         let is_same = known.wanted.as_ref() == Some(&wanted);
         let stays = match known.state.as_str() {
             "due" => false,
@@ -277,7 +295,7 @@ pub(super) fn count(conn: &Connection, ids: &Ids) -> Result<u64, StoreError> {
     let count: i64 = conn
         .prepare_cached(
             "SELECT count(*) FROM double_opt_ins INDEXED BY double_opt_ins_open
-             WHERE workspace = ?1 AND state IN ('due', 'asking') AND due IS NOT NULL",
+             WHERE workspace = ?1 AND state IN ('due', 'asking', 'ceasing') AND due IS NOT NULL",
         )?
         .query_row((ids.workspace(),), |row| row.get(0))?;
     Ok(count.unsigned_abs())
@@ -316,16 +334,20 @@ pub(super) fn end(
     end: &DoubleOptInEnd,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let is_open: Option<i64> = tx
+    let state: Option<String> = tx
         .conn
         .prepare_cached(
-            "SELECT 1 FROM double_opt_ins
-             WHERE seq = ?1 AND version = ?2 AND state IN ('due', 'asking')",
+            "SELECT state FROM double_opt_ins
+             WHERE seq = ?1 AND version = ?2 AND state IN ('due', 'asking', 'ceasing')",
         )?
         .query_row((due.seq, due.version), |row| row.get(0))
         .optional()?;
-    if is_open.is_none() {
+    let Some(state) = state else {
         return Ok(());
+    };
+    let may_be_asked = matches!(end, DoubleOptInEnd::Asked | DoubleOptInEnd::Doubtful(_));
+    if state == "ceasing" && !may_be_asked {
+        return forget(tx, due.seq);
     }
     match end {
         DoubleOptInEnd::Asked => {
@@ -403,7 +425,7 @@ pub(super) fn recover(tx: &Tx<'_>, ids: &Ids, now: Timestamp) -> Result<u64, Sto
         .prepare_cached(
             "SELECT seq, contact, origin, rule_set, attempts
              FROM double_opt_ins INDEXED BY double_opt_ins_open
-             WHERE workspace = ?1 AND state = 'asking' AND due IS NOT NULL",
+             WHERE workspace = ?1 AND state IN ('asking', 'ceasing') AND due IS NOT NULL",
         )?
         .query_map((ids.workspace(),), |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))

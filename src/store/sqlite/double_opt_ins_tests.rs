@@ -55,6 +55,8 @@ enum Step {
     Derive(u8, Says),
     /// The engine asks whoever is due.
     Attempt(Answer),
+    /// The same, and while the call is under way one of the contacts is derived.
+    Overtaken(Answer, u8, Says),
     /// It looks, and the person is on all lists, or must not be asked.
     LookAway(bool),
     OptOut,
@@ -65,25 +67,31 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let says = prop_oneof![
-        4 => (5i64..7).prop_map(Says::Ask),
-        1 => (5i64..7).prop_map(Says::AskHeld),
-        1 => Just(Says::AskAndUnsubscribe),
-        1 => Just(Says::Nothing),
-        1 => Just(Says::Skip),
-        1 => Just(Says::Break),
-        1 => Just(Says::Later),
-    ];
-    let answer = prop_oneof![
-        Just(Answer::Sent),
-        Just(Answer::Refused),
-        Just(Answer::Lost),
-        Just(Answer::NotNow),
-        Just(Answer::Death),
-    ];
+    let says = || {
+        prop_oneof![
+            4 => (5i64..7).prop_map(Says::Ask),
+            1 => (5i64..7).prop_map(Says::AskHeld),
+            1 => Just(Says::AskAndUnsubscribe),
+            1 => Just(Says::Nothing),
+            1 => Just(Says::Skip),
+            1 => Just(Says::Break),
+            1 => Just(Says::Later),
+        ]
+    };
+    let answer = || {
+        prop_oneof![
+            Just(Answer::Sent),
+            Just(Answer::Refused),
+            Just(Answer::Lost),
+            Just(Answer::NotNow),
+            Just(Answer::Death),
+        ]
+    };
     let step = prop_oneof![
-        8 => (0u8..2, says).prop_map(|(contact, says)| Step::Derive(contact, says)),
-        8 => answer.prop_map(Step::Attempt),
+        8 => (0u8..2, says()).prop_map(|(contact, says)| Step::Derive(contact, says)),
+        8 => answer().prop_map(Step::Attempt),
+        4 => (answer(), 0u8..2, says())
+            .prop_map(|(answer, contact, says)| Step::Overtaken(answer, contact, says)),
         2 => any::<bool>().prop_map(Step::LookAway),
         1 => Just(Step::OptOut),
         2 => Just(Step::Restart),
@@ -190,6 +198,10 @@ impl World {
     }
 
     async fn attempt(&mut self, answer: Answer) {
+        self.attempt_while(answer, None).await;
+    }
+
+    async fn attempt_while(&mut self, answer: Answer, meanwhile: Option<(u8, Says)>) {
         let Some(due) = self.due().await else { return };
         if due.is_suppressed {
             assert!(self.is_out);
@@ -200,6 +212,9 @@ impl World {
         }
         assert!(!self.is_out, "somebody is asked who opted out");
         assert!(!self.store.begin_double_opt_in(due.clone(), self.now).await.unwrap());
+        if let Some((number, says)) = meanwhile {
+            self.derive(number, says).await;
+        }
         let cause = Cause { kind: "double_opt_in", message: "no".to_owned(), ..Cause::default() };
         let end = match answer {
             Answer::Sent => DoubleOptInEnd::Asked,
@@ -246,6 +261,9 @@ impl World {
         match step {
             Step::Derive(number, says) => self.derive(number, says).await,
             Step::Attempt(answer) => self.attempt(answer).await,
+            Step::Overtaken(answer, number, says) => {
+                self.attempt_while(answer, Some((number, says))).await;
+            }
             Step::LookAway(is_needless) => self.look_away(is_needless).await,
             Step::OptOut => self.opt_out().await,
             Step::Restart => self.restart().await,
@@ -300,6 +318,31 @@ async fn what_is_left_of_who_was_asked_is_a_hash() {
         .query_row("SELECT state, email, wanted, asked FROM double_opt_ins WHERE seq = 1", [], row)
         .unwrap();
     assert_eq!(left, ("asked".to_owned(), None, None, Some(world.now.seconds())));
+}
+
+#[tokio::test]
+async fn who_is_left_out_while_he_is_being_asked_is_not_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::open(&folder.path().join("tajo.db"));
+    for answer in [Answer::NotNow, Answer::Refused] {
+        world.derive(0, Says::Ask(5)).await;
+        world.attempt_while(answer, Some((0, Says::Nothing))).await;
+        world.now = world.now.plus(1_000);
+        assert_eq!(world.due().await, None);
+        let counts = world.store.counts(world.now).await.unwrap().sinks.double_opt_ins;
+        assert_eq!((counts.sent, counts.due, counts.dead), (0, 0, 0));
+    }
+    // Who is asked for again before the call has ended still waits.
+    world.derive(0, Says::Ask(5)).await;
+    let due = world.due().await.unwrap();
+    assert!(world.store.begin_double_opt_in(due.clone(), world.now).await.unwrap());
+    world.derive(0, Says::Nothing).await;
+    world.derive(0, Says::Ask(5)).await;
+    world.end(due, DoubleOptInEnd::Retry { at: world.now.plus(5), counts: false }).await;
+    world.now = world.now.plus(5);
+    world.attempt_while(Answer::Sent, Some((0, Says::Nothing))).await;
+    let counts = world.store.counts(world.now).await.unwrap().sinks.double_opt_ins;
+    assert_eq!((counts.sent, counts.due, counts.dead), (1, 0, 0));
 }
 
 #[tokio::test]
