@@ -199,6 +199,12 @@ pub const DOUBLE_OPT_INS_SENT: Metric =
 pub const UNSERVED_PARTS: Metric =
     counter("tajo_unserved_parts_total", "Parts of decisions that this version does not write");
 
+/// Opt-outs that a newer opt-in lifted.
+pub const RESUBSCRIBED: Metric = counter(
+    "tajo_resubscribed_total",
+    "Opt-outs that were lifted because the person opted in again in Intercom",
+);
+
 /// 1 while nothing can be written to Brevo.
 pub const WRITER_PAUSED: Metric = gauge(
     "tajo_writer_paused",
@@ -209,7 +215,7 @@ pub const IMPORT_ROWS_REFUSED: Metric =
     counter("tajo_import_rows_refused_total", "Rows of imports that Brevo says it did not take");
 
 /// Every metric there is.
-pub const METRICS: [Metric; 31] = [
+pub const METRICS: [Metric; 32] = [
     RECORDS,
     DUPLICATES,
     NOTIFICATIONS_FOREIGN,
@@ -239,6 +245,7 @@ pub const METRICS: [Metric; 31] = [
     DOUBLE_OPT_INS,
     DOUBLE_OPT_INS_SENT,
     UNSERVED_PARTS,
+    RESUBSCRIBED,
     WRITER_PAUSED,
     IMPORT_ROWS_REFUSED,
 ];

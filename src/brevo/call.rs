@@ -24,6 +24,8 @@ pub enum CallKind {
     Upsert,
     /// `PUT /contacts/{identifier}`.
     Update,
+    /// `PUT /contacts/{identifier}`, to lift an opt-out.
+    Resubscribe,
     /// `DELETE /contacts/{identifier}`.
     Delete,
     /// `POST /contacts/import`.
@@ -91,7 +93,9 @@ impl CallKind {
         match self {
             Self::Account => "/account",
             Self::ContactsPage | Self::Upsert => "/contacts",
-            Self::Contact | Self::Update | Self::Delete => "/contacts/{identifier}",
+            Self::Contact | Self::Update | Self::Resubscribe | Self::Delete => {
+                "/contacts/{identifier}"
+            }
             Self::Import => "/contacts/import",
             Self::Process => "/processes/{id}",
             Self::Processes => "/processes",
@@ -133,7 +137,7 @@ impl CallKind {
             | Self::Webhooks
             | Self::Companies
             | Self::CompanyAttributes => Method::GET,
-            Self::Update | Self::UpdateAttribute => Method::PUT,
+            Self::Update | Self::Resubscribe | Self::UpdateAttribute => Method::PUT,
             Self::UpdateCompany | Self::LinkCompany => Method::PATCH,
             Self::Delete | Self::DeleteCompany => Method::DELETE,
             Self::Upsert
@@ -155,7 +159,8 @@ impl CallKind {
     /// True where a second call changes nothing that the first did not. An import is written once: a
     /// second one of the same rows would hold up the account's queue. Two lists may share a name. An
     /// event has no identity in Brevo: sent twice, it happened twice. Nor has a company, and nobody likes
-    /// to be asked twice to confirm.
+    /// to be asked twice to confirm. Whoever opts out while an opt-out is lifted must not be overtaken by a
+    /// second call.
     pub(super) fn is_idempotent(self) -> bool {
         !matches!(
             self,
@@ -166,6 +171,7 @@ impl CallKind {
                 | Self::CreateCompany
                 | Self::ImportCompanies
                 | Self::DoubleOptIn
+                | Self::Resubscribe
         )
     }
 

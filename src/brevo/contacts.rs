@@ -162,7 +162,7 @@ impl BrevoClient {
 
     /// A call about one contact, with the type of the identifier: an `EXT_ID` of digits would
     /// otherwise be read as a number.
-    fn on(&self, kind: CallKind, identifier: &Identifier) -> Result<Call, BrevoError> {
+    pub(super) fn on(&self, kind: CallKind, identifier: &Identifier) -> Result<Call, BrevoError> {
         let (text, of_type) = match identifier {
             Identifier::Id(id) => (id.to_string(), "contact_id"),
             Identifier::Email(email) => (email.to_string(), "email_id"),

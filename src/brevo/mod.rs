@@ -3,7 +3,7 @@
 //! [`BrevoClient`] speaks the part of Brevo's API that the engine needs, never faster than Brevo
 //! allows, and retries what can be retried without changing the result. [`Plan`], [`Catalogue`] and
 //! [`ImportFile`] are pure. The ratchet for consent stands in the types: an [`OptOut`] can be said,
-//! its opposite cannot.
+//! its opposite only with a `model::Lifted`, by a call of its own.
 
 mod attributes;
 mod call;
@@ -22,6 +22,7 @@ mod lists;
 mod movers;
 mod objects;
 mod plan;
+mod resubscribe;
 mod shown;
 mod webhook;
 mod webhooks;
@@ -45,6 +46,7 @@ pub use imports::{ProblemFile, ProblemKind, ProcessId, ProcessState, ProcessStat
 pub use lists::{ListOutcome, MAX_LIST_MEMBERS, Member};
 pub use objects::{MAX_OBJECTS, ObjectWrite};
 pub use plan::{By, ImportStep, ListCall, Plan, PlannedChange, Situation};
+pub use resubscribe::Standing;
 pub use shown::shown_request;
 pub use webhook::{BrevoEvent, BrevoEventKind, UnusableWebhook, is_webhook_token, parse_webhook};
 pub use webhooks::{Webhook, WebhookType};

@@ -11,8 +11,8 @@ use crate::model::{AttributeName, AttributeValue, BrevoContact, Change, Email, L
 
 /// "This person takes no marketing": serialises as `true`, and as nothing else.
 ///
-/// INVARIANT: `emailBlacklisted: false` cannot be said. Brevo would put the person back on marketing
-/// (facts: Brevo section 10).
+/// INVARIANT: `emailBlacklisted: false` cannot be said here. Brevo would put the person back on marketing
+/// (facts: Brevo section 10). `BrevoClient::lift` alone can, with proof that an opt-in is newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptOut;
 

@@ -178,6 +178,7 @@ pub(super) async fn of_store(store: &dyn Store, config: &Intercom) -> Result<Val
         duplicates: counts.duplicates,
         foreign: counts.foreign,
         rederived: counts.rederived,
+        resubscribed: counts.resubscribed,
         work: counts.work,
         managed: counts.managed,
         held_changes: counts.held_changes,

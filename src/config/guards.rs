@@ -2,6 +2,7 @@
 
 use super::reader::Section;
 use super::setting::Percent;
+use crate::model::MayResubscribe;
 
 /// Settings of the guards.
 #[derive(Debug, Clone)]
@@ -10,6 +11,13 @@ pub struct Guards {
     pub max_change: MaxChange,
     /// True: an opt-in in Intercom newer than the opt-out lifts it, audited.
     pub allow_resubscribe: bool,
+}
+
+impl Guards {
+    /// The leave to lift opt-outs, if it is given.
+    pub fn may_resubscribe(&self) -> Option<MayResubscribe> {
+        MayResubscribe::of(self.allow_resubscribe)
+    }
 }
 
 /// From how many contacts something may be taken away without approval: the larger of the two.

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::{EngineError, Inner};
 use crate::brevo::{BrevoEvent, BrevoEventKind, UnusableWebhook, parse_webhook};
 use crate::model::{Digest, Timestamp};
-use crate::store::{BrevoAcceptance, BrevoArrival, BrevoEffect, Channel, OptOut};
+use crate::store::{BrevoAcceptance, BrevoArrival, BrevoEffect, Channel, OptOut, OptOutReason};
 
 impl Inner {
     /// Makes the body of a webhook durable that carried the token. What is of no use becomes a dead
@@ -47,6 +47,11 @@ fn arrival(event: BrevoEvent, own_key: &str, received: Timestamp) -> BrevoArriva
                 email: Some(email.clone()),
                 phone: None,
                 channel: Channel::Email,
+                reason: match kind {
+                    BrevoEventKind::HardBounced => OptOutReason::Bounced,
+                    BrevoEventKind::Spam => OptOutReason::Complained,
+                    _ => OptOutReason::Asked,
+                },
                 at: event.at,
                 source: "brevo",
                 contact: None,

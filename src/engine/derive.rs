@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::account::Snapshot as Account;
 use super::resolve::{self, LeftOut};
 use super::scripts::Claimed;
-use super::{assemble, identity, phones, suppression};
+use super::{assemble, identity, phones, resubscribe, suppression};
 use crate::config::{Config, OnGone};
 use crate::http::Lane;
 use crate::model::{
@@ -67,6 +67,8 @@ pub(crate) struct Decided {
     left_lists: BTreeSet<ListId>,
     /// The ledger knows of an opt-out that Intercom does not say.
     is_news: bool,
+    /// The rules ask to lift an opt-out, and the configuration would let them.
+    pub(crate) asked: Option<resubscribe::Asked>,
 }
 
 /// What should be true of the target.
@@ -314,7 +316,14 @@ pub(crate) fn decide(
         }
         Wish::Release(None) | Wish::Delete(None) | Wish::OptOut => None,
     };
-    decided(journey, target, wish, derivation)
+    let asked = match &wish {
+        Wish::Rules(decision) => resubscribe::asked(config, &journey.subject, &target, decision),
+        _ => None,
+    };
+    match decided(journey, target, wish, derivation) {
+        Station::Decided(one) => Station::Decided(Box::new(Decided { asked, ..*one })),
+        station => station,
+    }
 }
 
 /// Whether the events that a decision tracked are to be sent.
@@ -381,6 +390,7 @@ fn decided(
         missed: subject.missed,
         left_lists: subject.left_lists,
         is_news,
+        asked: None,
     }))
 }
 
@@ -510,6 +520,7 @@ pub(crate) fn compare(
         missed,
         left_lists,
         is_news,
+        asked: _,
     } = decided;
     let target = identity::Target {
         current: target.current.map(|mirrored| Mirrored {

@@ -132,7 +132,7 @@ impl Hydrator {
 
     /// Reads a contact again. One that is not there keeps its last snapshot: whether it was merged,
     /// archived or deleted is for a notification or a sweep to say.
-    async fn read_again(&self, lane: Lane, id: &RecordId) -> Result<bool, EngineError> {
+    pub(crate) async fn read_again(&self, lane: Lane, id: &RecordId) -> Result<bool, EngineError> {
         match self.intercom.contact(lane, id).await {
             Ok(snapshot) => {
                 self.learn(vec![snapshot]).await?;

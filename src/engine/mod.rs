@@ -34,6 +34,7 @@ mod preview;
 mod read_back;
 mod records;
 mod resolve;
+mod resubscribe;
 mod rule_history;
 mod runtime;
 mod scripts;

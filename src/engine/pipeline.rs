@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
 use super::phones::{self, PhoneVerdict, Phones};
+use super::resubscribe::Candidate;
 use super::writer::{self, Fate, Refusal, Writer};
 use super::{EngineError, Inner, Services, guard, records, resolve};
 use crate::brevo::{BrevoError, ErrorKind, Identifier};
@@ -44,13 +45,15 @@ pub(crate) struct Round<'a> {
     began: Timestamp,
     /// Claims whose end is not settled yet.
     open: HashMap<WorkKey, Claim>,
+    /// Whose opt-out this round tried to lift.
+    lifted: BTreeSet<RecordId>,
 }
 
 /// Works on claims until each of them is settled.
 pub(crate) async fn work(engine: &Inner, claims: Vec<Claim>, lane: Lane) {
     let open = claims.iter().map(|claim| (claim.key.clone(), claim.clone())).collect();
     let (services, began) = (engine.services.load_full(), engine.clock.now());
-    let mut round = Round { engine, services, lane, began, open };
+    let mut round = Round { engine, services, lane, began, open, lifted: BTreeSet::new() };
     if let Err(error) = round.run(claims).await {
         round.give_back(&error).await;
     }
@@ -119,7 +122,8 @@ impl Round<'_> {
             return Ok(());
         };
         let mut mirror = Vec::new();
-        for (identifier, email, sms) in opt_out_targets(subject) {
+        let left = self.engine.store.lifts_to_undo(claim.key.id.clone()).await?;
+        for (identifier, email, sms) in opt_out_targets(subject, &left) {
             let write = writer::opt_out_write(email, sms);
             match self.services.brevo.update(Lane::Urgent, &identifier, &write).await {
                 Ok(()) => {
@@ -183,8 +187,18 @@ impl Round<'_> {
         let footing = self.footing()?;
         let mut planned = Vec::new();
         for chunk in claims.chunks(CHUNK) {
-            let journeys = self.load(chunk).await?;
-            planned.extend(self.derive_chunk(&footing, journeys).await?);
+            let mut journeys = self.load(chunk).await?;
+            loop {
+                let mut candidates = Vec::new();
+                planned.extend(self.derive_chunk(&footing, journeys, &mut candidates).await?);
+                if candidates.is_empty() {
+                    break;
+                }
+                // Once an opt-out is lifted the contact is derived as anybody else; a second time in this
+                // round it is no candidate.
+                let again = self.lift(candidates).await?;
+                journeys = self.load(&again).await?;
+            }
         }
         Ok(planned)
     }
@@ -204,6 +218,7 @@ impl Round<'_> {
         &mut self,
         footing: &Footing,
         journeys: Vec<Journey>,
+        candidates: &mut Vec<Candidate>,
     ) -> Result<Vec<Planned>, EngineError> {
         let mut sorted = Sorted::default();
         sorted.take(self.decide(footing, journeys).await?);
@@ -212,11 +227,12 @@ impl Round<'_> {
             sorted.take(self.decide(footing, journeys).await?);
         }
         let Sorted { mut endings, decided, elsewhere } = sorted;
+        let decided = self.set_aside(decided, candidates).await?;
         endings.extend(elsewhere.into_iter().map(|(journey, _)| undecided(journey)));
         let mut wanted = super::account::Wanted::default();
         for one in &decided {
             if let derive::Wish::Rules(decision) = &one.wish {
-                self.engine.unserved.note(decision);
+                self.engine.unserved.note(decision, footing.config.guards.allow_resubscribe);
                 resolve::collect_wanted(&footing.config, decision, &mut wanted);
             }
         }
@@ -251,6 +267,27 @@ impl Round<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sets those aside whose opt-out may have to be lifted first; each once in a round.
+    async fn set_aside(
+        &mut self,
+        decided: Vec<derive::Decided>,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Vec<derive::Decided>, EngineError> {
+        let mut rest = Vec::new();
+        for one in decided {
+            match &one.asked {
+                Some(asked)
+                    if !self.lifted.contains(&one.owner) && self.may_lift(asked).await? =>
+                {
+                    self.lifted.insert(one.owner.clone());
+                    candidates.push(Candidate { claim: one.claim, asked: asked.clone() });
+                }
+                _ => rest.push(one),
+            }
+        }
+        Ok(rest)
     }
 
     /// Loads what derivations need, and fetches what is missing.
@@ -632,7 +669,7 @@ impl Round<'_> {
     }
 
     /// A failure that may pass. It counts for the record only while the service works for others.
-    fn retry(&self, claim: &Claim, error: &EngineError) -> Ending {
+    pub(super) fn retry(&self, claim: &Claim, error: &EngineError) -> Ending {
         let counts = !self.engine.gate.is_down();
         if counts && let Some(expired) = self.expired(claim, &error.to_string()) {
             return expired;
@@ -747,11 +784,12 @@ impl Sorted {
 
 /// Which of Brevo's contacts an opt-out concerns, and by which channels, e-mail and SMS: the one that
 /// stands for the record, the one with the address, and of SMS the one with the number. One that the
-/// mirror lacks is tried by its address.
-fn opt_out_targets(subject: &Subject) -> Vec<(Identifier, bool, bool)> {
+/// mirror lacks is tried by its address. Those of `left` are told of e-mail whatever the record says.
+fn opt_out_targets(subject: &Subject, left: &[i64]) -> Vec<(Identifier, bool, bool)> {
     let (email, sms) = (subject.email_suppressed, subject.sms_suppressed);
+    let undo = |id: &i64| (Identifier::Id(*id), true, false);
     if !email && !sms {
-        return Vec::new();
+        return left.iter().map(undo).collect();
     }
     let known: BTreeSet<i64> =
         subject.owned.iter().chain(&subject.at_address).map(MirrorEntry::id).collect();
@@ -764,6 +802,11 @@ fn opt_out_targets(subject: &Subject) -> Vec<(Identifier, bool, bool)> {
     .map(|identifier| (identifier, email, sms))
     .collect();
     targets.extend(at_number.map(|id| (Identifier::Id(id), false, true)));
+    let is_told = |id: &i64| {
+        email && targets.iter().any(|(to, email, _)| *email && *to == Identifier::Id(*id))
+    };
+    let rest: Vec<_> = left.iter().filter(|id| !is_told(id)).map(undo).collect();
+    targets.extend(rest);
     targets
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::EngineError;
 use super::account::Account;
-use crate::brevo::{BrevoClient, ContactsPage, ContactsQuery, Identifier};
+use crate::brevo::{BrevoClient, ContactsPage, ContactsQuery, Identifier, Standing};
 use crate::http::Lane;
 use crate::model::{BrevoContact, Clock, Email, Timestamp};
 use crate::store::{AfterLoss, Store};
@@ -233,6 +233,22 @@ impl ReadBack {
             self.store.lose(vec![id], self.after_loss, self.clock.now()).await?;
         }
         Ok(found)
+    }
+
+    /// Reads one contact by its number, with what Brevo remembers of its mail; one that is gone leaves
+    /// the mirror.
+    pub(crate) async fn standing(
+        &self,
+        lane: Lane,
+        id: i64,
+    ) -> Result<Option<Standing>, EngineError> {
+        let Some(standing) = self.brevo.standing(lane, id).await? else {
+            self.store.lose(vec![id], self.after_loss, self.clock.now()).await?;
+            return Ok(None);
+        };
+        let contact = self.account.catalogue(lane).await?.normalised(standing.contact);
+        self.store.observe_one(contact.clone(), self.clock.now()).await?;
+        Ok(Some(Standing { contact, ..standing }))
     }
 
     /// Reads a contact of which a webhook told, by the address that it had then; answers what that

@@ -42,6 +42,8 @@ pub struct Status {
     pub foreign: u64,
     /// Derivations without an input of their own.
     pub rederived: u64,
+    /// Opt-outs that were lifted because the person opted in again in Intercom.
+    pub resubscribed: u64,
     /// Keys that are due or being worked on.
     pub work: u64,
     /// Brevo contacts that stand for an Intercom contact.
@@ -131,6 +133,7 @@ impl Inner {
             duplicates: counts.duplicates,
             foreign: counts.foreign,
             rederived: counts.rederived,
+            resubscribed: counts.resubscribed,
             work: counts.work,
             managed: counts.managed,
             held_changes: counts.held_changes,

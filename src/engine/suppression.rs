@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::model::{RecordKind, Snapshot, email_of, phone_digits};
-use crate::store::{Channel, OptOut};
+use crate::store::{Channel, OptOut, OptOutReason};
 
 /// The opt-outs that a snapshot shows. A stale snapshot counts as much as the newest: what somebody
 /// once asked for is never forgotten because a newer message overtook it.
@@ -19,10 +19,12 @@ pub(crate) fn opt_outs_of(snapshot: &Snapshot) -> Vec<OptOut> {
     }
     let email = email_of(&snapshot.body);
     let phone = snapshot.body.get("phone").and_then(Value::as_str).and_then(phone_digits);
+    let reason = reason(&snapshot.body);
     let opt_out = |channel| OptOut {
         email: email.clone(),
         phone: phone.clone().filter(|_| channel == Channel::Sms),
         channel,
+        reason: if channel == Channel::Email { reason } else { OptOutReason::Asked },
         at: snapshot.version.at,
         source: "intercom",
         contact: Some(snapshot.key.id.clone()),
@@ -38,6 +40,18 @@ pub(crate) fn opted_out(body: &Value) -> (bool, bool) {
         || says("marked_email_as_spam")
         || says("has_hard_bounced");
     (email, says("unsubscribed_from_sms"))
+}
+
+/// Why a contact takes no e-mail, by what speaks the most against it.
+fn reason(body: &Value) -> OptOutReason {
+    let says = |field: &str| body.get(field).and_then(Value::as_bool) == Some(true);
+    if says("marked_email_as_spam") {
+        OptOutReason::Complained
+    } else if says("has_hard_bounced") {
+        OptOutReason::Bounced
+    } else {
+        OptOutReason::Asked
+    }
 }
 
 #[cfg(test)]

@@ -16,15 +16,16 @@ const HANDLERS: [&str; 2] = ["map_brevo_contact", "map_brevo_event"];
 pub(crate) struct Unserved(Mutex<BTreeSet<(RuleSetVersion, &'static str)>>);
 
 impl Unserved {
-    /// Notes the parts of a decision that are not written.
-    pub(crate) fn note(&self, decision: &Decision) {
-        for part in parts(decision) {
-            metrics::counter!(telemetry::UNSERVED_PARTS.name, "part" => part).increment(1);
-            if self.is_first(&decision.rule_set, part) {
+    /// Notes the part of a decision that is not written where the configuration forbids it.
+    pub(crate) fn note(&self, decision: &Decision, allow_resubscribe: bool) {
+        if decision.resubscribe.is_some() && !allow_resubscribe {
+            metrics::counter!(telemetry::UNSERVED_PARTS.name, "part" => "resubscribe").increment(1);
+            if self.is_first(&decision.rule_set, "resubscribe") {
                 tracing::warn!(
                     ruleset.version = %decision.rule_set,
-                    part,
-                    "rules ask for `{part}`, which this version does not write; the rest is written"
+                    part = "resubscribe",
+                    "rules ask for `resubscribe`, which the configuration forbids: set \
+                     `guards.allow_resubscribe: true`; the rest is written"
                 );
             }
         }
@@ -68,12 +69,6 @@ impl Unserved {
     }
 }
 
-/// The parts of a decision that are not written, as scripts name them.
-fn parts(decision: &Decision) -> Vec<&'static str> {
-    let asked = [(decision.resubscribe.is_some(), "resubscribe")];
-    asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, part)| *part).collect()
-}
-
 fn uncalled<'a>(handlers: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
     let defined: BTreeSet<&str> = handlers.collect();
     HANDLERS.into_iter().filter(|handler| defined.contains(handler)).collect()
@@ -82,17 +77,11 @@ fn uncalled<'a>(handlers: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Origin, RecordKey, Timestamp};
+    use crate::model::Digest;
 
     #[test]
-    fn each_part_is_named_as_scripts_name_it_and_said_once_for_a_set() {
+    fn what_is_not_written_is_said_once_for_a_set() {
         let version = |text: &str| RuleSetVersion::of(Digest::of_bytes(text.as_bytes()));
-        let subject = RecordKey::contact("c1".parse().unwrap());
-        let mut decision = Decision::new(subject, version("a"), Timestamp::EPOCH);
-        assert_eq!(parts(&decision), Vec::<&str>::new());
-        let origin = Origin { file: "scripts/a.rhai".into(), line: 1, column: 1 };
-        decision.resubscribe = Some(origin);
-        assert_eq!(parts(&decision), ["resubscribe"]);
         let unserved = Unserved::default();
         assert!(unserved.is_first(&version("a"), "resubscribe"));
         assert!(!unserved.is_first(&version("a"), "resubscribe"));

@@ -235,10 +235,10 @@ impl Said {
                 vec![self.gone(Liveness::Archived)?]
             }
             Topic::ContactDeleted => vec![self.gone(Liveness::Deleted)?],
-            Topic::ContactCreated
-            | Topic::ContactUpdated
-            | Topic::ContactEmailUpdated
-            | Topic::ContactSubscribed => vec![self.contact(None)?],
+            Topic::ContactCreated | Topic::ContactUpdated | Topic::ContactEmailUpdated => {
+                vec![self.contact(None)?]
+            }
+            Topic::ContactSubscribed => vec![self.subscribed()?],
             Topic::ContactUnarchived => vec![self.returned()?],
             Topic::VisitorSignedUp => vec![Snapshot::hint(self.visitor()?, self.received)],
             Topic::CompanyChanged => vec![self.company(&self.item)?],
@@ -279,6 +279,18 @@ impl Said {
             Completeness::Full => snapshot,
             Completeness::Partial => snapshot.partial(),
         })
+    }
+
+    /// The contact that opted in again. When it did so has to be said by Intercom; the earliest time that
+    /// is said counts.
+    fn subscribed(&mut self) -> Result<Snapshot, Unusable> {
+        let is_wrapped = self.item.get("contact").is_some_and(Value::is_object);
+        let told = self.item.get("created_at").filter(|_| is_wrapped).and_then(Timestamp::parse);
+        let mut snapshot = self.contact(None)?;
+        let updated = snapshot.body.get("updated_at").and_then(Timestamp::parse);
+        let said = updated.map(|_| snapshot.version.at).into_iter().chain(told).min();
+        snapshot.opted_in = said.map(|said| said.min(self.at).min(self.received));
+        Ok(snapshot)
     }
 
     /// The contact that came back. Its tombstone has the time of an envelope, which its own

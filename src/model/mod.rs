@@ -9,6 +9,7 @@ mod brevo_contact;
 mod change;
 mod company_decision;
 mod company_state;
+mod consent;
 mod conversation;
 mod custom_event;
 mod decision;
@@ -30,6 +31,9 @@ pub use brevo_contact::{Applied, BrevoContact, Mirrored};
 pub use change::{Change, Identity, Resolved, ResolvedAttribute, difference};
 pub use company_decision::CompanyDecision;
 pub use company_state::{CompanyChange, CompanyState, CompanyValues, company_difference};
+pub use consent::{
+    Entry, History, Lifted, MayResubscribe, OptIn, Says, SeenBy, Stays, Witness, judge,
+};
 pub use conversation::{ConversationOutline, conversation_summary};
 pub use custom_event::{EventPerson, made_event_id};
 pub use decision::{

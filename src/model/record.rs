@@ -155,6 +155,9 @@ pub struct Snapshot {
     /// Of a conversation what happened to it, as far as this delivery tells beyond its body. It counts
     /// however stale the snapshot is.
     pub course: Vec<Transition>,
+    /// Of a contact when Intercom told that it opted in to e-mail again; it counts however stale the
+    /// snapshot is.
+    pub opted_in: Option<Timestamp>,
 }
 
 impl Snapshot {
@@ -176,7 +179,8 @@ impl Snapshot {
         let digest = digest_of(&liveness, &body);
         let version = Version { at, digest, source };
         let (is_partial, is_hint) = (false, false);
-        Self { key, version, liveness, body, is_partial, is_hint, course: Vec::new() }
+        let (course, opted_in) = (Vec::new(), None);
+        Self { key, version, liveness, body, is_partial, is_hint, course, opted_in }
     }
 
     /// The news that an object changed, without what it is now.

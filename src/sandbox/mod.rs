@@ -3,6 +3,7 @@
 //! refuse, and log what they were asked.
 
 pub mod brevo;
+mod consent;
 pub mod intercom;
 pub mod log;
 mod random;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use crate::model::Clock;
 
 pub use brevo::{BrevoOptions, BrevoSandbox};
+pub use consent::OptIns;
 pub use intercom::{IntercomOptions, IntercomSandbox};
 pub use log::{Logged, RequestLog};
 pub use seed::Seed;
@@ -47,6 +49,12 @@ impl Sandbox {
         }
         let brevo = BrevoSandbox::start(options.brevo, clock).await?;
         Ok(Self { intercom, brevo })
+    }
+
+    /// From now on it is no violation to re-subscribe somebody who opted in again in the fake Intercom
+    /// after he had opted out, nor to put him on lists then.
+    pub fn accept_resubscriptions(&self) {
+        self.brevo.accept_opt_ins(self.intercom.opt_ins());
     }
 
     /// Stops both.

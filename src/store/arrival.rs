@@ -60,6 +60,17 @@ impl Channel {
     }
 }
 
+/// Why somebody is not to be reached any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptOutReason {
+    /// He asked for it.
+    Asked,
+    /// The address does not exist.
+    Bounced,
+    /// He calls the mail spam.
+    Complained,
+}
+
 /// An opt-out, on its way into the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptOut {
@@ -70,6 +81,8 @@ pub struct OptOut {
     pub phone: Option<String>,
     /// By which channel.
     pub channel: Channel,
+    /// Why.
+    pub reason: OptOutReason,
     /// When it was made, as far as that is known.
     pub at: Timestamp,
     /// Where it came from: `intercom`, `brevo`.

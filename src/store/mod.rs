@@ -8,6 +8,7 @@ mod arrival;
 mod brevo_arrival;
 mod company;
 mod connection;
+mod consent;
 mod dead_letter;
 mod double_opt_in;
 mod error;
@@ -30,13 +31,16 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-pub use arrival::{Acceptance, Arrival, Channel, Content, Journalled, OptOut, Priority};
+pub use arrival::{
+    Acceptance, Arrival, Channel, Content, Journalled, OptOut, OptOutReason, Priority,
+};
 use async_trait::async_trait;
 pub use brevo_arrival::{AfterLoss, BrevoAcceptance, BrevoArrival, BrevoEffect};
 pub use company::{
     CompanySubject, CompanyWrite, DueLinks, FoundCompany, KnownCompany, LinkEnd, SinkCounts,
 };
 pub use connection::{Connection, Way};
+pub use consent::{LiftEnd, LiftWish, OpenLift};
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use double_opt_in::{DoubleOptInEnd, DueDoubleOptIn};
 pub use error::StoreError;
@@ -62,8 +66,8 @@ pub use work::{
 };
 
 use crate::model::{
-    BrevoContact, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin, Snapshot,
-    Timestamp,
+    BrevoContact, Digest, Email, Lifted, OptIn, Record, RecordId, RecordKey, RecordKind, RulesPin,
+    Snapshot, Stays, Timestamp,
 };
 
 /// An import that was begun and whose end is not known.
@@ -360,6 +364,29 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
         emails: Vec<Email>,
         channel: Channel,
     ) -> Result<BTreeSet<Email>, StoreError>;
+
+    /// Decides whether an opt-out may be lifted by what is known now; if not, why it stays.
+    async fn consider_lift(&self, wish: LiftWish) -> Result<Result<OptIn, Stays>, StoreError>;
+
+    /// Writes down that an opt-out is about to be lifted, if it still may be, before Brevo is told.
+    /// `held` is what Brevo holds right before. If the process dies before [`Store::end_lift`], Brevo is
+    /// told that the opt-out holds.
+    async fn begin_lift(
+        &self,
+        wish: LiftWish,
+        held: BrevoContact,
+        now: Timestamp,
+    ) -> Result<Result<Lifted, Stays>, StoreError>;
+
+    /// Ends a lift that Brevo has confirmed, unless somebody opted out meanwhile.
+    async fn end_lift(&self, open: OpenLift, now: Timestamp) -> Result<LiftEnd, StoreError>;
+
+    /// Gives up a lift of which Brevo may have been told.
+    async fn leave_lift(&self, lifted: Lifted, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Those of Brevo's contacts that are to be told again that the opt-out of this Intercom contact
+    /// holds, because a lift was given up.
+    async fn lifts_to_undo(&self, contact: RecordId) -> Result<Vec<i64>, StoreError>;
 
     /// Remembers what is about to be written for contacts, before the calls. The end of their claims
     /// forgets it. The rules are no suspects any more, should the process end. Answers which of them

@@ -39,6 +39,8 @@ pub struct StoreCounts {
     pub foreign: u64,
     /// Derivations without an input of their own.
     pub rederived: u64,
+    /// Opt-outs that a newer opt-in lifted.
+    pub resubscribed: u64,
     /// Keys that are due or claimed, derivations without an input included; and what holds count or
     /// let go.
     pub work: u64,

@@ -12,20 +12,20 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::{App, AppBuilder, until};
 
-const TOKEN: &str = "webhook-token";
+pub(crate) const TOKEN: &str = "webhook-token";
 
 fn builder() -> AppBuilder {
     App::builder().with_setting("brevo", &format!("webhook_token: {TOKEN}"))
 }
 
 /// A server in front of an engine; it stops when this is dropped.
-struct Endpoint {
+pub(crate) struct Endpoint {
     address: SocketAddr,
     _stop: DropGuard,
 }
 
 impl Endpoint {
-    async fn start(app: &App) -> Self {
+    pub(crate) async fn start(app: &App) -> Self {
         let mut config = app.config();
         config.server.listen = "127.0.0.1:0".parse().unwrap();
         let engine = app.engine().clone();
@@ -60,7 +60,7 @@ impl Endpoint {
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    async fn tell(&self, events: &Value) -> u16 {
+    pub(crate) async fn tell(&self, events: &Value) -> u16 {
         self.post(&format!("Authorization: Bearer {TOKEN}\r\n"), &events.to_string()).await
     }
 }

@@ -33,6 +33,7 @@ mod journey;
 mod objects;
 mod recorded;
 mod reload;
+mod resubscribe;
 mod rule_history;
 mod support;
 mod sweep;

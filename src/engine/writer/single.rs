@@ -12,7 +12,7 @@ use crate::engine::suppression::opt_outs_of;
 use crate::http::Lane;
 use crate::intercom::IntercomError;
 use crate::model::{BrevoContact, Change, Identity, Liveness, RecordKey, Snapshot, Source};
-use crate::store::{Channel, OptOut};
+use crate::store::{Channel, OptOut, OptOutReason};
 
 /// How many single calls are under way at a time; the limiter keeps them apart.
 const PARALLEL: usize = 16;
@@ -196,6 +196,7 @@ impl Writer<'_> {
             email: change.email.clone(),
             phone: None,
             channel: Channel::Email,
+            reason: OptOutReason::Asked,
             at: now,
             source: "brevo",
             contact: Some(planned.owner.clone()),

@@ -189,7 +189,7 @@ pub(crate) const CONTACT: Group = Group {
             name: "resubscribe",
             signatures: &[signature(&[], Kind::Nothing)],
             summary: "Lifts an opt-out that Intercom shows to be older than an opt-in.",
-            notes: "Only with `guards.allow_resubscribe`, and never an opt-out made later or elsewhere. It is kept for audit.",
+            notes: "Only with `guards.allow_resubscribe: true`, and only if Intercom told of the opt-in, or showed the contact as unsubscribed and later as subscribed. An opt-out that may be newer, wherever it was made, one of another contact with the address, a bounce and a complaint stay. What is lifted is kept for audit.",
             failures: &[],
             examples: &[decides("brevo.resubscribe();", "d.resubscribed", "true")],
         },

@@ -99,11 +99,21 @@ impl Contact {
         body
     }
 
-    /// As `GET /contacts/{identifier}` answers it.
-    pub(super) fn to_full_json(&self) -> Value {
+    /// As `GET /contacts/{identifier}` answers it. `opted_out`: when the person unsubscribed last, in
+    /// seconds; `unreachable`: mail came back.
+    pub(super) fn to_full_json(&self, opted_out: Option<i64>, unreachable: bool) -> Value {
+        let mut statistics = Map::new();
+        if let Some(seconds) = opted_out {
+            let one = json!({"campaignId": 1, "eventTime": iso(seconds.saturating_mul(1000))});
+            let kinds = json!({"userUnsubscription": [one], "adminUnsubscription": []});
+            statistics.insert("unsubscriptions".to_owned(), kinds);
+        }
+        if unreachable {
+            statistics.insert("hardBounces".to_owned(), json!([{"campaignId": 1}]));
+        }
         let mut body = self.to_json();
         if let Some(fields) = body.as_object_mut() {
-            fields.insert("statistics".to_owned(), json!({}));
+            fields.insert("statistics".to_owned(), Value::Object(statistics));
         }
         body
     }

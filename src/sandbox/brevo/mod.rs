@@ -51,6 +51,7 @@ use write::Actor;
 
 use super::log::{Logged, RequestLog};
 use crate::model::{Clock, Digest};
+use crate::sandbox::OptIns;
 
 pub use mood::Matcher;
 pub use rate::Limits;
@@ -170,12 +171,12 @@ impl BrevoSandbox {
     pub fn contact(&self, email: &str) -> Option<Value> {
         let account = self.shared.account();
         let id = account.find(Identifier::Email, &email.to_lowercase())?;
-        account.get(id).map(Contact::to_full_json)
+        account.shown(id)
     }
 
     /// The contact with this number, likewise.
     pub fn contact_by_id(&self, id: i64) -> Option<Value> {
-        self.shared.account().get(id).map(Contact::to_full_json)
+        self.shared.account().shown(id)
     }
 
     /// All contacts in the order of their creation, as `GET /contacts` answers them.
@@ -381,6 +382,9 @@ impl BrevoSandbox {
             self.update_contact(email, &serde_json::json!({"emailBlacklisted": true})).is_ok();
         let mut account = self.shared.account();
         if let Some(id) = account.find(Identifier::Email, &email.to_lowercase()) {
+            if event != "unsubscribe" {
+                account.unreachable.insert(id);
+            }
             account.fire_campaign(id, subscribed, event);
         }
         self.shared.courier.send(account.hooks.take());
@@ -420,6 +424,11 @@ impl BrevoSandbox {
     /// The digest of [`BrevoSandbox::snapshot`].
     pub fn state_digest(&self) -> Digest {
         Digest::of_json(&self.snapshot())
+    }
+
+    /// From now on whoever opted in elsewhere after he opted out may be re-subscribed, singly.
+    pub fn accept_opt_ins(&self, opt_ins: OptIns) {
+        self.shared.account().opt_ins = Some(opt_ins);
     }
 
     /// What requests did to people's consent: each line names the request and the contact's number.

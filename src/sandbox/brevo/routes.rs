@@ -58,8 +58,8 @@ fn plain(account: &mut Account, request: &Request, segments: &[&str]) -> Result<
         ("GET", ["contacts"]) => contacts(account, request),
         ("POST", ["contacts"]) => create_contact(account, request),
         ("GET", ["contacts", id]) => {
-            let contact = account.get(identify(account, request, id)?).ok_or_else(no_contact)?;
-            Ok(Reply::ok(&contact.to_full_json()))
+            let id = identify(account, request, id)?;
+            Ok(Reply::ok(&account.shown(id).ok_or_else(no_contact)?))
         }
         ("PUT", ["contacts", id]) => {
             let id = identify(account, request, id)?;

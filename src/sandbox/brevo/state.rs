@@ -16,6 +16,7 @@ use super::object::Objects;
 use super::webhook::Hooks;
 use super::write::Actor;
 use crate::model::Clock;
+use crate::sandbox::OptIns;
 
 /// What Brevo does is not documented here: each switch begins at the worst of the possibilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,12 @@ pub(super) struct Account {
     pub(super) deaf: BTreeMap<String, Cell<usize>>,
     /// The name of the key that requests are made with.
     pub(super) api_key_name: String,
+    /// Who opted in again elsewhere; none: nobody is ever re-subscribed lawfully.
+    pub(super) opt_ins: Option<OptIns>,
+    /// When people opted out here by themselves, in seconds, by their contact's number.
+    pub(super) opted_out: BTreeMap<i64, i64>,
+    /// Whose mail came back or was called spam.
+    pub(super) unreachable: BTreeSet<i64>,
     violations: Vec<String>,
     /// Re-subscribed by a change of address although the request said otherwise; a violation unless
     /// the flag is set again.
@@ -111,6 +118,9 @@ impl Account {
             hooks: Hooks::default(),
             deaf: BTreeMap::new(),
             api_key_name: String::new(),
+            opt_ins: None,
+            opted_out: BTreeMap::new(),
+            unreachable: BTreeSet::new(),
             violations: Vec::new(),
             unrepaired: BTreeMap::new(),
         }
@@ -118,6 +128,12 @@ impl Account {
 
     pub(super) fn get(&self, id: i64) -> Option<&Contact> {
         self.contacts.get(&id)
+    }
+
+    /// A contact as `GET /contacts/{identifier}` answers it.
+    pub(super) fn shown(&self, id: i64) -> Option<Value> {
+        let opted_out = self.opted_out.get(&id).copied();
+        Some(self.get(id)?.to_full_json(opted_out, self.unreachable.contains(&id)))
     }
 
     /// All contacts in the order of their creation.
@@ -237,6 +253,15 @@ impl Account {
     /// What was done to people's consent, and to whom.
     pub(super) fn violations(&self) -> Vec<String> {
         self.violations.iter().chain(self.unrepaired.values()).cloned().collect()
+    }
+
+    /// True of somebody who opted in elsewhere after whatever he had said here.
+    pub(super) fn has_opted_in(&self, contact: &Contact) -> bool {
+        let email = contact.email.as_deref();
+        let opted_in = email.and_then(|email| self.opt_ins.as_ref()?.of(email));
+        let opted_out = self.opted_out.get(&contact.id);
+        let is_newer = |opted_in| opted_out.is_none_or(|opted_out| opted_in > *opted_out);
+        opted_in.is_some_and(is_newer) && !self.unreachable.contains(&contact.id)
     }
 
     /// Writes down what a request did to somebody's consent.

@@ -115,6 +115,7 @@ impl Account {
             return;
         };
         let mut after = before.clone();
+        let opts_out = prepared.email_blacklisted == Some(true);
         for (name, value) in prepared.attributes {
             match value {
                 Some(value) => after.attributes.insert(name, value),
@@ -129,7 +130,10 @@ impl Account {
         let has_moved = before.email.is_some() && after.email != before.email;
         if has_moved && before.email_blacklisted {
             self.resubscribe_moved(&mut after, prepared.email_blacklisted, actor);
-        } else if before.email_blacklisted && !after.email_blacklisted {
+        } else if before.email_blacklisted
+            && !after.email_blacklisted
+            && !self.has_opted_in(&before)
+        {
             self.violation(actor, &format!("re-subscribed contact {id}"));
         }
         if before.sms_blacklisted && !after.sms_blacklisted {
@@ -137,6 +141,10 @@ impl Account {
         }
         if after.email_blacklisted {
             self.unrepaired.remove(&id);
+        }
+        if opts_out && matches!(actor, Actor::Foreign) {
+            let now = self.now();
+            self.opted_out.insert(id, now);
         }
         if after != before {
             after.modified_at = stamp;

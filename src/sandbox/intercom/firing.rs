@@ -1,5 +1,7 @@
 //! The notifications that changes fire (facts: Intercom section 9).
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::contact::{Contact, Form};
@@ -26,9 +28,11 @@ impl State {
             _ => self.fire_contact("contact.email.updated", id, Form::EmailNotification, now),
         }
         if !was_unsubscribed && is_unsubscribed {
+            self.opt_ins.remove(id);
             self.fire_subscription("contact.unsubscribed", "contact_unsubscribe", &after, now);
         }
         if was_unsubscribed && !is_unsubscribed {
+            self.opt_ins.insert(Arc::clone(id), after.updated_ms.div_euclid(1000));
             self.fire_subscription("contact.subscribed", "contact_subscribe", &after, now);
         }
         let is_off_sms = |contact: &Contact| {
@@ -39,6 +43,20 @@ impl State {
         }
         let topic = format!("contact.{}.updated", after.role());
         self.fire_contact(&topic, id, Form::Notification, now);
+    }
+
+    /// When whoever has an address opted in again, in seconds; none if anybody with it is out.
+    pub(super) fn opted_in(&self, email: &str) -> Option<i64> {
+        let live = || self.contacts.with_email(email).filter(|contact| !contact.is_archived);
+        let is = |contact: &Contact, field: &'static str| {
+            contact.fields.get(field) == Some(&Value::Bool(true))
+        };
+        let is_out = |contact: &Contact| {
+            let marks = ["has_hard_bounced", "marked_email_as_spam"];
+            contact.is_unsubscribed() || marks.iter().any(|mark| is(contact, mark))
+        };
+        let newest = live().filter_map(|contact| self.opt_ins.get(&contact.id)).max().copied();
+        newest.filter(|_| !live().any(is_out))
     }
 
     pub(super) fn fire_subscription(

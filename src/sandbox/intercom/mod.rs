@@ -80,6 +80,7 @@ use super::log::RequestLog;
 use super::seed::Seed;
 use super::window::EpochWindow;
 use crate::model::{Clock, Timestamp};
+use crate::sandbox::OptIns;
 
 /// Requests per ten seconds of a private app: 10,000 a minute (facts: Intercom section 2).
 const DEFAULT_RATE_LIMIT: u32 = 1667;
@@ -278,6 +279,13 @@ impl IntercomSandbox {
     pub fn ids_by_email(&self, email: &str) -> Vec<String> {
         let state = self.shared.state();
         state.contacts.with_email(email).map(|contact| contact.id.to_string()).collect()
+    }
+
+    /// Answers, for as long as this runs, when whoever has an address opted in again: the newest such
+    /// time, if no contact with the address is out.
+    pub fn opt_ins(&self) -> OptIns {
+        let shared = Arc::clone(&self.shared);
+        OptIns::new(move |email| shared.state().opted_in(email))
     }
 
     /// The companies as REST shows them, those without contacts among them.

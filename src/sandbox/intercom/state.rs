@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) drifting_pages: usize,
     /// Says whether `contact.merged` names the contact that is gone, as newer docs have it.
     pub(super) names_merged_contact: bool,
+    /// When contacts that had opted out opted in again, in seconds; who opts out anew leaves it.
+    pub(super) opt_ins: HashMap<ContactId, i64>,
     pub(super) outbox: Vec<Value>,
     last_ms: i64,
     ids_given: u64,
@@ -70,6 +72,7 @@ impl State {
             events: EventTable::default(),
             notes: HashMap::new(),
             survivors: HashMap::new(),
+            opt_ins: HashMap::new(),
             export: None,
             webhook_version: Version::DEFAULT,
             drifting_pages: 0,

@@ -127,6 +127,7 @@ pub(super) fn counts(
         duplicates: counter("duplicates")?,
         foreign: counter("foreign")?,
         rederived: counter("rederived")?,
+        resubscribed: counter("resubscribed")?,
         work: work + holds.work,
         held_changes: holds.contacts,
         contacts: live("contact")?,

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::ledger::{self, Said, Teller};
 use super::writer::Tx;
 use super::{Ids, mirror, records, told, work};
 use crate::model::{BrevoContact, Digest, Email, RecordId, Timestamp};
@@ -41,8 +42,9 @@ pub(super) fn accept(
         }
         BrevoEffect::Read { email, opt_out } => {
             if let Some(out) = opt_out {
-                let hash = ids.email_hash(email);
-                if records::enter_hash(tx, ids, &hash, out.channel, out.at, out.source)? {
+                let (teller, at) = (Teller::Brevo, out.at);
+                let said = Said { teller, at, reason: out.reason, source: out.source };
+                if ledger::enter(tx, ids, &ids.email_hash(email), out.channel, said)? {
                     told::tell_of_address(tx, ids, email, *received)?;
                 }
             }

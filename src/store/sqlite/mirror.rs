@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::ledger::{self, Flag, Said, Teller};
 use super::writer::Tx;
-use super::{Ids, numbers, records, told, verification, wanted_numbers, work};
+use super::{Ids, lifts, numbers, records, told, verification, wanted_numbers, work};
 use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
 use crate::store::{
-    Channel, ExtIdHolder, MirrorEntry, MirrorWrite, Priority, StoreError, Task, WorkKey,
+    Channel, ExtIdHolder, MirrorEntry, MirrorWrite, OptOutReason, Priority, StoreError, Task,
+    WorkKey,
 };
 
 pub(super) fn apply(
@@ -22,6 +24,9 @@ pub(super) fn apply(
         MirrorWrite::Blacklist { id, email, sms } => {
             if *sms {
                 numbers::enter_mirrored(tx, ids, *id, now)?;
+            }
+            if *email {
+                lifts::undone(tx, ids, *id, now)?;
             }
             blacklist(tx, ids, *id, *email, *sms)
         }
@@ -50,7 +55,10 @@ pub(super) fn apply(
         MirrorWrite::Unpark { id, attribute } => {
             verification::unpark(tx, ids, *id, attribute).map(|_| ())
         }
-        MirrorWrite::Lose { id, then } => super::brevo_intake::lose(tx, ids, &[*id], *then, now),
+        MirrorWrite::Lose { id, then } => {
+            lifts::undone(tx, ids, *id, now)?;
+            super::brevo_intake::lose(tx, ids, &[*id], *then, now)
+        }
     }
 }
 
@@ -76,7 +84,7 @@ fn put(tx: &Tx<'_>, ids: &Ids, mirrored: &Mirrored, now: Timestamp) -> Result<()
     let row = Kept { owner, state, applied: Some(applied), read_at: mirrored.read_at };
     write_row(tx, ids, contact, row, now)?;
     // What is new in it was not seen in Brevo: a rule or the configuration says so.
-    enter_ledger(tx, ids, contact, now, "rules")?;
+    enter_ledger(tx, ids, contact, Teller::Rules, now)?;
     // Somebody may have opted out by his number while the contact was written.
     if let Some(owner) = &mirrored.owner
         && numbers::is_missing(tx.conn, ids, contact)?
@@ -136,10 +144,14 @@ fn enter_ledger(
     tx: &Tx<'_>,
     ids: &Ids,
     contact: &BrevoContact,
+    teller: Teller<'_>,
     now: Timestamp,
-    source: &str,
 ) -> Result<(), StoreError> {
-    let at = contact.modified_at.unwrap_or(now);
+    let seen = contact.modified_at.unwrap_or(now);
+    let (at, source) = match teller {
+        Teller::Rules => (now, "rules"),
+        _ => (seen, "brevo"),
+    };
     if contact.sms_blacklisted
         && let Some(digits) = contact.sms_digits()
     {
@@ -148,12 +160,13 @@ fn enter_ledger(
     let Some(email) = &contact.email else {
         return Ok(());
     };
-    enter_left_lists(tx, ids, &ids.email_hash(email), contact, at)?;
+    enter_left_lists(tx, ids, &ids.email_hash(email), contact, seen)?;
+    let said = Said { teller, at, reason: OptOutReason::Asked, source };
     for (is_out, channel) in
         [(contact.email_blacklisted, Channel::Email), (contact.sms_blacklisted, Channel::Sms)]
     {
         if is_out {
-            let is_new = records::enter_hash(tx, ids, &ids.email_hash(email), channel, at, source)?;
+            let is_new = ledger::enter(tx, ids, &ids.email_hash(email), channel, said)?;
             if is_new && channel == Channel::Email && source == "brevo" {
                 told::tell_of_address(tx, ids, email, now)?;
             }
@@ -233,6 +246,7 @@ struct Known {
     state: Option<String>,
     applied: Option<String>,
     read_at: i64,
+    is_out: bool,
 }
 
 /// Of which contacts everything is kept.
@@ -260,7 +274,8 @@ pub(super) fn observe(
     let known = tx
         .conn
         .prepare_cached(
-            "SELECT owner, state, applied, read_at FROM mirror WHERE workspace = ?1 AND id = ?2",
+            "SELECT owner, state, applied, read_at, email_blacklisted FROM mirror
+             WHERE workspace = ?1 AND id = ?2",
         )?
         .query_row((ids.workspace(), contact.id), |row| {
             Ok(Known {
@@ -268,11 +283,15 @@ pub(super) fn observe(
                 state: row.get(1)?,
                 applied: row.get(2)?,
                 read_at: row.get(3)?,
+                is_out: row.get(4)?,
             })
         })
         .optional()?;
-    // An opt-out counts, however old the read is that shows it.
-    enter_ledger(tx, ids, contact, now, "brevo")?;
+    // An opt-out counts, however old the read is that shows it, unless it shows one that was lifted.
+    let lifted = without_lifted_flag(tx, ids, contact, began)?;
+    let contact = lifted.as_ref().unwrap_or(contact);
+    let flag = flag(tx, ids, contact, known.as_ref())?;
+    enter_ledger(tx, ids, contact, Teller::Flag(flag), now)?;
     let read_at = began.unwrap_or(now);
     if let (Some(known), Some(began)) = (&known, began)
         && known.state.is_some()
@@ -313,6 +332,46 @@ pub(super) fn observe(
         derive_owner(tx, ids, &owner, now)?;
     }
     Ok(has_moved)
+}
+
+/// The contact without its flag, if the read may have begun before that was lifted.
+fn without_lifted_flag(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &BrevoContact,
+    began: Option<Timestamp>,
+) -> Result<Option<BrevoContact>, StoreError> {
+    let Some(email) = contact.email.as_ref().filter(|_| contact.email_blacklisted) else {
+        return Ok(None);
+    };
+    let is_lifted = lifts::may_precede(tx.conn, ids, email, contact, began)?;
+    Ok(is_lifted.then(|| BrevoContact { email_blacklisted: false, ..contact.clone() }))
+}
+
+/// Says whether the flag of a contact is news: it was not mirrored, and nobody here is setting it.
+fn flag(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    contact: &BrevoContact,
+    known: Option<&Known>,
+) -> Result<Flag, StoreError> {
+    if !contact.email_blacklisted || known.is_some_and(|known| known.is_out) {
+        return Ok(Flag::Known);
+    }
+    let owner = known.and_then(|known| known.owner.as_ref()).and_then(|owner| owner.parse().ok());
+    let at_address = match &contact.email {
+        Some(email) => records::contact_with(tx.conn, ids, email)?,
+        None => None,
+    };
+    for id in owner.into_iter().chain(at_address) {
+        let intends = work::intent(tx.conn, ids, &id)?;
+        let is_ours = intends.is_some_and(|change| change.is_blacklisted)
+            || lifts::is_on_its_way(tx.conn, ids, &id)?;
+        if is_ours {
+            return Ok(Flag::Known);
+        }
+    }
+    Ok(Flag::New)
 }
 
 /// Makes an Intercom contact dirty because its Brevo contact is not as mirrored.
@@ -492,7 +551,8 @@ pub(super) fn is_hash_suppressed(
 ) -> Result<bool, StoreError> {
     let found: Option<i64> = conn
         .prepare_cached(
-            "SELECT 1 FROM suppression WHERE workspace = ?1 AND address = ?2 AND channel = ?3",
+            "SELECT 1 FROM suppression
+             WHERE workspace = ?1 AND address = ?2 AND channel = ?3 AND lift IS NULL",
         )?
         .query_row((ids.workspace(), hash, channel.as_str()), |row| row.get(0))
         .optional()?;

@@ -13,6 +13,8 @@ mod double_opt_ins;
 mod event_totals;
 mod events;
 mod holds;
+mod ledger;
+mod lifts;
 mod mirror;
 mod numbers;
 mod objects;
@@ -29,6 +31,7 @@ mod tags;
 mod told;
 mod verification;
 mod wanted_numbers;
+mod witnesses;
 mod work;
 mod writer;
 
@@ -52,20 +55,21 @@ use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
     DeadLetter, DeadLetterQuery, DoubleOptInEnd, DueDoubleOptIn, DueEvent, DueLinks, DueObject,
     EventCount, EventEnd, EventReading, EventReadings, ExtIdHolder, FoundCompany, HeldChange, Hold,
-    Intent, Judged, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd, OpenImport, OptOut,
-    Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary, Settlement, Store,
-    StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking, Task, WorkKey,
+    Intent, Judged, LiftEnd, LiftWish, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd,
+    OpenImport, OpenLift, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
+    Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
+    Task, WorkKey,
 };
 use super::{AfterLoss, BrevoAcceptance, BrevoArrival, ParkedAttribute, Unverified, Verified};
 use crate::model::{
-    BrevoContact, Digest, Email, Record, RecordId, RecordKey, RecordKind, RulesPin, Snapshot,
-    Timestamp, WorkspaceId,
+    BrevoContact, Digest, Email, Lifted, OptIn, Record, RecordId, RecordKey, RecordKind, RulesPin,
+    Snapshot, Stays, Timestamp, WorkspaceId,
 };
 
 /// The first SQLite without the WAL-reset bug, by which committed pages could be lost.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many migrations there are.
-const SCHEMA: i64 = 22;
+const SCHEMA: i64 = 23;
 /// How many keys one transaction touches, so that intake never waits long.
 const PER_TRANSACTION: usize = 500;
 
@@ -149,6 +153,7 @@ impl SqliteStore {
         let alone = Alone::open(path).map_err(|error| fail(error.to_string()))?;
         let last = alone.last().map_err(|error| fail(error.to_string()))?;
         work::recover(&conn, &ids, last, now)?;
+        lifts::recover(&conn, &ids, now)?;
         alone.note(None).map_err(|error| fail(error.to_string()))?;
         let writer = Writer::start(conn, ids.workspace().to_owned())
             .map_err(|error| fail(error.to_string()))?;
@@ -288,6 +293,7 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../migrations/0020_events_apart.sql")),
         M::up(include_str!("../migrations/0021_wanted_numbers.sql")),
         M::up(include_str!("../migrations/0022_event_persons.sql")),
+        M::up(include_str!("../migrations/0023_consent.sql")),
     ])
 }
 
@@ -840,6 +846,31 @@ impl Store for SqliteStore {
         self.read(verification::parked).await
     }
 
+    async fn consider_lift(&self, wish: LiftWish) -> Result<Result<OptIn, Stays>, StoreError> {
+        self.read(move |conn, ids| lifts::consider(conn, ids, &wish)).await
+    }
+
+    async fn begin_lift(
+        &self,
+        wish: LiftWish,
+        held: BrevoContact,
+        now: Timestamp,
+    ) -> Result<Result<Lifted, Stays>, StoreError> {
+        self.write(move |tx, ids| lifts::begin(tx, ids, &wish, &held, now)).await
+    }
+
+    async fn end_lift(&self, open: OpenLift, now: Timestamp) -> Result<LiftEnd, StoreError> {
+        self.write(move |tx, ids| lifts::end(tx, ids, &open, now)).await
+    }
+
+    async fn leave_lift(&self, lifted: Lifted, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx, ids| lifts::leave(tx, ids, &lifted, now)).await
+    }
+
+    async fn lifts_to_undo(&self, contact: RecordId) -> Result<Vec<i64>, StoreError> {
+        self.read(move |conn, ids| lifts::to_undo(conn, ids, &contact)).await
+    }
+
     async fn is_suppressed(&self, email: Email, channel: Channel) -> Result<bool, StoreError> {
         self.read(move |conn, ids| mirror::is_suppressed(conn, ids, &email, channel)).await
     }
@@ -1192,6 +1223,8 @@ impl Store for SqliteStore {
 
 #[cfg(test)]
 mod double_opt_ins_tests;
+#[cfg(test)]
+mod lifts_tests;
 #[cfg(test)]
 mod prune_tests;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
-use super::{Ids, mirror, records};
+use super::{Ids, ledger, mirror};
 use crate::model::{BrevoContact, RecordId, Timestamp, phone_digits};
 use crate::store::{Channel, MirrorEntry, StoreError};
 
@@ -16,7 +16,7 @@ pub(super) fn enter(
     at: Timestamp,
     source: &str,
 ) -> Result<bool, StoreError> {
-    records::enter_hash(tx, ids, &ids.sms_hash(digits), Channel::Sms, at, source)
+    ledger::enter_sms(tx, ids, &ids.sms_hash(digits), at, source)
 }
 
 /// Enters an Intercom contact; answers whether it was not there.
@@ -27,7 +27,7 @@ pub(super) fn enter_contact(
     at: Timestamp,
     source: &str,
 ) -> Result<bool, StoreError> {
-    records::enter_hash(tx, ids, &ids.contact_hash(contact), Channel::Sms, at, source)
+    ledger::enter_sms(tx, ids, &ids.contact_hash(contact), at, source)
 }
 
 /// Enters the number of a contact of Brevo's that takes no SMS, if it has one.
@@ -44,7 +44,7 @@ pub(super) fn enter_mirrored(
         .optional()?
         .flatten();
     if let Some(hash) = hash {
-        records::enter_hash(tx, ids, &hash, Channel::Sms, now, "brevo")?;
+        ledger::enter_sms(tx, ids, &hash, now, "brevo")?;
     }
     Ok(())
 }

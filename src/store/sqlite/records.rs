@@ -4,17 +4,18 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 use serde_json::{Value, json};
 
 use super::event_totals::Counted;
+use super::ledger::{self, Said, Teller};
+use super::witnesses::{self, Word};
 use super::work::{self, Because, Dirt};
 use super::writer::Tx;
-use super::{Ids, conversations, event_totals, mirror, numbers, strangers};
+use super::{Ids, conversations, event_totals, lifts, mirror, numbers, strangers};
 use crate::model::{
     ConversationOutline, Digest, Email, EventPerson, Freshness, Liveness, Record, RecordId,
     RecordKey, RecordKind, Snapshot, Source, Timestamp, Transition, Version, canonical_json,
     email_of,
 };
-use crate::store::{
-    Acceptance, Cause, Channel, Journalled, OptOut, Priority, StoreError, Task, WorkKey,
-};
+use crate::store::Channel;
+use crate::store::{Acceptance, Cause, Journalled, OptOut, Priority, StoreError, Task, WorkKey};
 
 /// A snapshot with everything taken out of it that the store needs, so that the writing thread has
 /// no JSON to read or write.
@@ -31,6 +32,7 @@ pub(super) struct Prepared {
     event: Option<Counted>,
     /// Whom an event names whose contact is to be found.
     pub(super) person: Option<EventPerson>,
+    word: Word,
     pub(super) conversation: PreparedConversation,
 }
 
@@ -75,6 +77,7 @@ impl From<Snapshot> for Prepared {
         let event = Counted::of(&snapshot);
         let is_event = snapshot.key.kind == RecordKind::Event;
         let person = if is_event { EventPerson::of(&snapshot.body) } else { None };
+        let word = Word::of(&snapshot);
         let needs_body = snapshot.is_partial || person.is_some();
         let snapshot =
             if needs_body { snapshot } else { Snapshot { body: Value::Null, ..snapshot } };
@@ -87,6 +90,7 @@ impl From<Snapshot> for Prepared {
             has_more_companies,
             event,
             person,
+            word,
             conversation,
         }
     }
@@ -229,6 +233,8 @@ pub(super) fn accept_snapshot(
         return make_dirty(tx, ids, key, Dirt { needs_read: true, ..dirt });
     }
     let stored = standing(tx, ids, key)?;
+    // What a partial snapshot does not say itself is no word of its time.
+    let word = incoming.word;
     let whole = completed(tx, ids, incoming)?;
     let incoming = whole.as_ref().unwrap_or(incoming);
     let compared = stored.as_ref().map(|stored| stored.record.compare(&incoming.snapshot));
@@ -246,6 +252,9 @@ pub(super) fn accept_snapshot(
     let order = if is_tied_tag { Freshness::Newer } else { order };
     if order == Freshness::Newer {
         put(tx, ids, incoming, stored.as_ref(), dirt)?;
+    }
+    if let Some(email) = &incoming.email {
+        witnesses::hear(tx, ids, email, &incoming.snapshot, word)?;
     }
     let has_news = has_news(tx, ids, incoming, stored.as_ref(), order)?;
     match order {
@@ -501,14 +510,25 @@ pub(super) fn enter_opt_outs(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for opt_out in opt_outs {
-        let OptOut { email, channel, at, source, contact, .. } = opt_out;
+        let OptOut { email, channel, reason, at, source, contact, .. } = opt_out;
         let known = match (email, contact) {
             (None, Some(contact)) => address_of(tx.conn, ids, contact)?,
             (email, _) => email.clone(),
         };
         let (mut is_new, mut is_mirrored) = (false, false);
+        // Of one that was being lifted Brevo is told again, though the ledger never let it go.
+        let mut in_doubt = false;
         if let Some(email) = known {
-            is_new = enter_hash(tx, ids, &ids.email_hash(&email), *channel, *at, source)?;
+            let teller = match contact {
+                Some(contact) if *source == "intercom" => Teller::Contact(contact),
+                // It goes along with somebody who opted out before.
+                Some(_) => Teller::Rules,
+                None => Teller::Brevo,
+            };
+            let said = Said { teller, at: *at, reason: *reason, source };
+            let address = ids.email_hash(&email);
+            is_new = ledger::enter(tx, ids, &address, *channel, said)?;
+            in_doubt = *channel == Channel::Email && lifts::is_in_doubt(tx.conn, ids, &address)?;
             is_mirrored = mirror::at_address(tx.conn, ids, &email)?.is_some();
         }
         if *channel == Channel::Sms {
@@ -516,7 +536,7 @@ pub(super) fn enter_opt_outs(
             is_mirrored |= is_number_mirrored(tx.conn, ids, opt_out)?;
         }
         let concerns_brevo = priority != Priority::Bulk || is_mirrored;
-        if is_new
+        if (is_new || in_doubt)
             && concerns_brevo
             && let Some(contact) = contact
         {
@@ -600,25 +620,6 @@ pub(super) fn contact_with(
         .query_row((ids.workspace(), email.as_str()), |row| super::parsed(row, 0))
         .optional()?;
     Ok(found)
-}
-
-/// Enters one address into the ledger; answers whether it was not there.
-pub(super) fn enter_hash(
-    tx: &Tx<'_>,
-    ids: &Ids,
-    address: &[u8],
-    channel: Channel,
-    at: Timestamp,
-    source: &str,
-) -> Result<bool, StoreError> {
-    let added = tx
-        .conn
-        .prepare_cached(
-            "INSERT INTO suppression (workspace, address, channel, at, source)
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
-        )?
-        .execute((ids.workspace(), address, channel.as_str(), at.seconds(), source))?;
-    Ok(added > 0)
 }
 
 /// Finds a record with its body.

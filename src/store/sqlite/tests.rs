@@ -223,7 +223,7 @@ fn no_statement_walks_a_table_that_grows() {
         regex::Regex::new(r#""((?:SELECT|UPDATE|DELETE|INSERT)\b(?:[^"\\]|\\.|\\\n)*)""#).unwrap();
     let blank = regex::Regex::new(r"\{\w+\}").unwrap();
     let walk = regex::Regex::new(
-        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|derivations|intents|participants|transitions|overlays|double_opt_ins|wanted_numbers|strangers)\b(.*)$",
+        r"^(SCAN|SEARCH) (journal|records|members|work|mirror|suppression|decisions|derivations|intents|participants|transitions|overlays|double_opt_ins|wanted_numbers|strangers|witnesses)\b(.*)$",
     )
     .unwrap();
     let mut seen = 0;

@@ -26,7 +26,7 @@ pub(super) fn tell(
         .conn
         .prepare_cached(
             "SELECT source FROM suppression
-             WHERE workspace = ?1 AND address = ?2 AND channel = 'email'",
+             WHERE workspace = ?1 AND address = ?2 AND channel = 'email' AND lift IS NULL",
         )?
         .query_row((ids.workspace(), ids.email_hash(&email)), |row| row.get(0))
         .optional()?;

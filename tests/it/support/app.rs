@@ -35,10 +35,17 @@ pub(crate) struct AppBuilder {
     limited: bool,
     unguarded: bool,
     timeouts: Timeouts,
+    resubscribes: bool,
     clock: Arc<dyn Clock>,
 }
 
 impl AppBuilder {
+    /// An opt-in may lift an older opt-out, and the fake Brevo takes that for lawful.
+    pub(crate) fn with_resubscription(mut self) -> Self {
+        self.resubscribes = true;
+        self
+    }
+
     /// A clock of the test's own, for the engine and for both services.
     pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -123,6 +130,9 @@ impl AppBuilder {
             let _ = std::fs::remove_dir_all(folder.path().join("scripts/tests"));
         }
         let sandbox = Sandbox::start(self.options, Arc::clone(&clock)).await.unwrap();
+        if self.resubscribes {
+            sandbox.accept_resubscriptions();
+        }
         if let Some(request) = self.hanging {
             sandbox.brevo.hang_next(request, 1);
         }
@@ -130,6 +140,7 @@ impl AppBuilder {
             limited: self.limited,
             unguarded: self.unguarded,
             timeouts: self.timeouts,
+            resubscribes: self.resubscribes,
             sandbox,
             engine: None,
             clock,
@@ -151,6 +162,7 @@ pub(crate) struct App {
     limited: bool,
     unguarded: bool,
     timeouts: Timeouts,
+    pub(crate) resubscribes: bool,
 }
 
 impl App {
@@ -168,6 +180,7 @@ impl App {
             limited: false,
             unguarded: false,
             timeouts: Timeouts { event_looks: QUICK_LOOKS, ..Timeouts::default() },
+            resubscribes: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -197,8 +210,14 @@ impl App {
             let section = format!("  {connector}:\n");
             yaml = yaml.replace(&section, &format!("{section}    {line}\n"));
         }
+        if self.unguarded || self.resubscribes {
+            yaml.push_str("guards:\n");
+        }
         if self.unguarded {
-            yaml.push_str("guards:\n  max_change: { contacts: 1000000, percent: 100 }\n");
+            yaml.push_str("  max_change: { contacts: 1000000, percent: 100 }\n");
+        }
+        if self.resubscribes {
+            yaml.push_str("  allow_resubscribe: true\n");
         }
         let path = self.folder.path().join("config/tajo.yaml");
         Config::parse(&yaml, &path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
