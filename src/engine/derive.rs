@@ -99,7 +99,7 @@ pub(crate) struct Planned {
     /// What is remembered once it is written.
     pub(crate) derivation: Option<Box<Derivation>>,
     /// When to derive it again because something was left out that stood in the way of another.
-    pub(crate) look_again: Option<Timestamp>,
+    look_again: Option<Timestamp>,
     /// The digits of the number that it is to get and another contact has.
     pub(crate) waits_for_number: Option<String>,
     /// What was applied includes an intent of a process that died.
@@ -215,6 +215,11 @@ impl Planned {
             .collect();
         let owner = self.owner.clone();
         (!values.is_empty()).then_some(MirrorWrite::Sent { id: contact.id, owner, values })
+    }
+
+    /// Derives it again by then, since something was left out of it.
+    pub(crate) fn look_again_by(&mut self, at: Timestamp) {
+        self.look_again = self.look_again.into_iter().chain([at]).min();
     }
 
     /// When to derive again: the answer of a rule flips, or what was in the way may be gone.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::EngineError;
-use super::derive::{self, Planned};
+use super::derive::Planned;
 use super::pipeline::Round;
 use super::writer::{self, Fate};
 use crate::model::Identity;
@@ -53,17 +53,13 @@ impl Round<'_> {
                     // It has an `EXT_ID`, so this cannot fail.
                     let named = ["EXT_ID".to_owned()];
                     let _ = writer::leave_out(&mut one.change, &named, &one.owner, Some(id));
-                    one.look_again = Some(self.engine.clock.now().plus(LOOK_AGAIN_SECONDS));
+                    one.look_again_by(self.engine.clock.now().plus(LOOK_AGAIN_SECONDS));
                 }
             }
-            if derive::has_work(&one) {
-                untangled.push(one);
-            } else {
-                endings.push(*derive::unchanged(one));
-            }
+            untangled.push(one);
         }
         self.settle(endings).await?;
-        Ok(untangled)
+        self.sift(untangled).await
     }
 
     async fn whose(

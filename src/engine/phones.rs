@@ -1,9 +1,19 @@
 //! Phone numbers within a round: no two of Brevo's contacts can have one, and those that pass on or swap
-//! theirs must do so one after the other. Pure.
+//! theirs must do so one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::EngineError;
 use super::derive::Planned;
+use super::pipeline::Round;
+use super::writer;
+use crate::model::Timestamp;
+
+/// When a number is looked at again that another contact has. Who gives one up wakes who waits for it;
+/// this is for what nobody saw.
+const LOOK_FOR_PHONE_SECONDS: i64 = 3_600;
+/// The same where the other one gives it up in the same round.
+const PHONE_LEAVES_SECONDS: i64 = 5;
 
 /// Whether a contact can have the number that it is to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +94,68 @@ impl Phones {
         }
         at == own
     }
+}
+
+impl Round<'_> {
+    /// Leaves phone numbers out that are known to be another contact's, in Brevo or in this round: to
+    /// try them would cost a refused call each.
+    pub(super) async fn untangle_phones(
+        &mut self,
+        planned: Vec<Planned>,
+    ) -> Result<Vec<Planned>, EngineError> {
+        let phones: Vec<String> = planned.iter().filter_map(wanted).collect();
+        if phones.is_empty() {
+            return Ok(planned);
+        }
+        let owners = self.engine.store.sms_owners(phones).await?;
+        let mut phones = Phones::of(&planned, owners);
+        let mut untangled = Vec::with_capacity(planned.len());
+        for mut one in planned {
+            let now = self.engine.clock.now();
+            let verdict = self.beyond_the_round(&one, phones.verdict(&one)).await?;
+            if matches!(
+                verdict,
+                PhoneVerdict::Taken | PhoneVerdict::Leaves | PhoneVerdict::GivesWay
+            ) {
+                one.waits_for_number = wanted(&one);
+            }
+            match verdict {
+                PhoneVerdict::Free => {}
+                PhoneVerdict::Taken | PhoneVerdict::Given => {
+                    leave_phone_out(&mut one, now.plus(LOOK_FOR_PHONE_SECONDS));
+                }
+                PhoneVerdict::Leaves => leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS)),
+                PhoneVerdict::GivesWay => {
+                    leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS));
+                    one.change.clear.extend("SMS".parse());
+                }
+            }
+            untangled.push(one);
+        }
+        self.sift(untangled).await
+    }
+
+    /// The verdict on a number that another contact has, where contacts of other rounds are known to wait
+    /// for each other's.
+    async fn beyond_the_round(
+        &self,
+        one: &Planned,
+        verdict: PhoneVerdict,
+    ) -> Result<PhoneVerdict, EngineError> {
+        let (PhoneVerdict::Taken | PhoneVerdict::Leaves, Some(digits)) = (verdict, wanted(one))
+        else {
+            return Ok(verdict);
+        };
+        let gives_way = self.engine.store.gives_number_up(one.owner.clone(), digits).await?;
+        Ok(if gives_way { PhoneVerdict::GivesWay } else { verdict })
+    }
+}
+
+/// Leaves a number out that another contact has, and looks again later.
+fn leave_phone_out(one: &mut Planned, at: Timestamp) {
+    // It has the number, so this cannot fail.
+    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner, None);
+    one.look_again_by(at);
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use super::derive::{self, Footing, Journey, Planned, Station};
 use super::locks::{Held, LockKey};
-use super::phones::{self, PhoneVerdict, Phones};
 use super::resubscribe::Candidate;
 use super::writer::{self, Fate, Refusal, Writer};
 use super::{EngineError, Inner, Services, guard, records, resolve};
@@ -28,11 +27,6 @@ const CHUNK: usize = 500;
 const FEW: usize = 2;
 /// How many contacts of a company are made dirty at a time.
 const FAN_OUT: usize = 500;
-/// When a number is looked at again that another contact has. Who gives one up wakes who waits for it;
-/// this is for what nobody saw.
-const LOOK_FOR_PHONE_SECONDS: i64 = 3_600;
-/// The same where the other one gives it up in the same round.
-const PHONE_LEAVES_SECONDS: i64 = 5;
 /// How long something may fail before it is given up, in seconds.
 const GIVE_UP_AFTER_SECONDS: i64 = 24 * 3_600;
 
@@ -436,63 +430,14 @@ impl Round<'_> {
         Ok(planned.iter().map(has_moved).collect())
     }
 
-    /// Leaves phone numbers out that are known to be another contact's, in Brevo or in this round: to
-    /// try them would cost a refused call each.
-    async fn untangle_phones(
+    /// Settles those of whom nothing is left to write; answers the others.
+    pub(super) async fn sift(
         &mut self,
         planned: Vec<Planned>,
     ) -> Result<Vec<Planned>, EngineError> {
-        let phones: Vec<String> = planned.iter().filter_map(phones::wanted).collect();
-        if phones.is_empty() {
-            return Ok(planned);
-        }
-        let owners = self.engine.store.sms_owners(phones).await?;
-        let (mut untangled, mut endings) = (Vec::new(), Vec::new());
-        let mut phones = Phones::of(&planned, owners);
-        for mut one in planned {
-            let now = self.engine.clock.now();
-            let verdict = self.beyond_the_round(&one, phones.verdict(&one)).await?;
-            if matches!(
-                verdict,
-                PhoneVerdict::Taken | PhoneVerdict::Leaves | PhoneVerdict::GivesWay
-            ) {
-                one.waits_for_number = phones::wanted(&one);
-            }
-            match verdict {
-                PhoneVerdict::Free => {}
-                PhoneVerdict::Taken | PhoneVerdict::Given => {
-                    leave_phone_out(&mut one, now.plus(LOOK_FOR_PHONE_SECONDS));
-                }
-                PhoneVerdict::Leaves => leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS)),
-                PhoneVerdict::GivesWay => {
-                    leave_phone_out(&mut one, now.plus(PHONE_LEAVES_SECONDS));
-                    one.change.clear.extend("SMS".parse());
-                }
-            }
-            if derive::has_work(&one) {
-                untangled.push(one);
-            } else {
-                endings.push(*derive::unchanged(one));
-            }
-        }
-        self.settle(endings).await?;
-        Ok(untangled)
-    }
-
-    /// The verdict on a number that another contact has, where contacts of other rounds are known to wait
-    /// for each other's.
-    async fn beyond_the_round(
-        &self,
-        one: &Planned,
-        verdict: PhoneVerdict,
-    ) -> Result<PhoneVerdict, EngineError> {
-        let (PhoneVerdict::Taken | PhoneVerdict::Leaves, Some(wanted)) =
-            (verdict, phones::wanted(one))
-        else {
-            return Ok(verdict);
-        };
-        let gives_way = self.engine.store.gives_number_up(one.owner.clone(), wanted).await?;
-        Ok(if gives_way { PhoneVerdict::GivesWay } else { verdict })
+        let (rest, done): (Vec<_>, Vec<_>) = planned.into_iter().partition(derive::has_work);
+        self.settle(done.into_iter().map(|one| *derive::unchanged(one)).collect()).await?;
+        Ok(rest)
     }
 
     /// Writes what is planned, and settles it as it is confirmed. Who is being worked on elsewhere
@@ -739,13 +684,6 @@ impl Round<'_> {
             tracing::error!("claims cannot be given back: {error}");
         }
     }
-}
-
-/// Leaves a number out that another contact has, and looks again later.
-fn leave_phone_out(one: &mut Planned, at: Timestamp) {
-    // It has the number, so this cannot fail.
-    let _ = writer::leave_out(&mut one.change, &["SMS".to_owned()], &one.owner, None);
-    one.look_again = Some(at);
 }
 
 fn writer<'a>(engine: &'a Inner, services: &'a Services, lane: Lane) -> Writer<'a> {
