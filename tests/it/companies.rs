@@ -127,6 +127,31 @@ async fn contacts_are_linked_and_unlinked_and_what_others_linked_stays() {
     assert_eq!(company(&app, "Acme")["linkedContactsIds"], json!([other]));
 }
 
+/// Its links go with it: there is nothing to unlink, and nobody to refuse it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_links_of_a_contact_that_is_gone_are_no_dead_letters() {
+    let app = App::builder().with_script("mapping.rhai", RULES).start().await;
+    let (intercom, brevo) = (&app.sandbox.intercom, &app.sandbox.brevo);
+    let id = put(&app, acme("tools"));
+    let mut people = Vec::new();
+    for name in ["ann", "bob"] {
+        let contact = json!({"email": format!("{name}@example.com"), "role": "user"});
+        let contact = intercom.create_contact(contact).unwrap().id;
+        intercom.attach_company(&contact, &id).unwrap();
+        people.push(contact);
+    }
+    app.sync().await;
+    assert_eq!(app.status().await.links.counts.linked, 2);
+    // One is deleted in Intercom, and by the engine in Brevo.
+    app.fire(intercom.delete(&people[0]).unwrap()).await;
+    assert_eq!(brevo.contact("ann@example.com"), None);
+    // Of the other the engine is not told before he is to be unlinked.
+    assert!(brevo.delete_contact("bob@example.com"));
+    app.fire(intercom.detach_company(&people[1], &id).unwrap()).await;
+    let status = app.status().await;
+    assert_eq!((status.links.counts.linked, status.dead_letters), (0, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn how_many_contacts_a_company_has_follows_who_comes_and_goes() {
     let rules = "fn map_contact(contact, brevo) { brevo.email = contact.email; }\n\

@@ -129,10 +129,17 @@ async fn call(engine: &Inner, brevo: &BrevoClient, due: DueLinks) -> Result<(), 
                     parts.extend(halves);
                     continue;
                 }
-                Err(contact) => {
-                    tracing::warn!(contact.id = %contact, company.id = %company, "brevo refuses a link: {error}");
-                    let cause = refused(&contact, &company, &error);
-                    vec![(contact, LinkEnd::Refused(cause))]
+                Err((contact, number)) => {
+                    let read_back = engine.services.load_full().read_back.clone();
+                    let end = match read_back.by_id(Lane::Bulk, number).await? {
+                        Some(_) => {
+                            tracing::warn!(contact.id = %contact, company.id = %company, "brevo refuses a link: {error}");
+                            LinkEnd::Refused(refused(&contact, &company, &error))
+                        }
+                        // Its links went with it.
+                        None => LinkEnd::Unlinked,
+                    };
+                    vec![(contact, end)]
                 }
             },
             Err(error) => return Err(error.into()),
@@ -154,14 +161,14 @@ fn refused(contact: &RecordId, company: &RecordId, error: &BrevoError) -> Cause 
 }
 
 /// Two smaller calls; or the one contact that is left.
-fn halves(mut link: Side, mut unlink: Side) -> Result<[(Side, Side); 2], RecordId> {
+fn halves(mut link: Side, mut unlink: Side) -> Result<[(Side, Side); 2], (RecordId, i64)> {
     if !link.is_empty() && !unlink.is_empty() {
         return Ok([(link, Side::new()), (Side::new(), unlink)]);
     }
     let is_link = !link.is_empty();
     let side = if is_link { &mut link } else { &mut unlink };
     match side.as_slice() {
-        [(contact, _)] => return Err(contact.clone()),
+        [one] => return Err(one.clone()),
         [] => return Ok([(link, unlink), Default::default()]),
         _ => {}
     }
@@ -187,6 +194,6 @@ mod tests {
         assert_eq!(halved, [(side(0..1), Side::new()), (side(1..3), Side::new())]);
         let halved = halves(Side::new(), side(0..2)).unwrap();
         assert_eq!(halved, [(Side::new(), side(0..1)), (Side::new(), side(1..2))]);
-        assert_eq!(halves(side(7..8), Side::new()).unwrap_err().as_str(), "c7");
+        assert_eq!(halves(side(7..8), Side::new()).unwrap_err(), ("c7".parse().unwrap(), 7));
     }
 }

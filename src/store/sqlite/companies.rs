@@ -282,6 +282,24 @@ pub(super) fn relink(
     Ok(())
 }
 
+/// Forgets the links of one of Brevo's contacts that is gone: they went with it. Those that are still
+/// wanted are due for whoever stands for the record next.
+pub(super) fn forget_contact(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    number: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE company_links SET linked = NULL, due = CASE WHEN wanted = 1 THEN ?3 END
+             WHERE workspace = ?1 AND linked = ?2
+                 AND contact = (SELECT owner FROM mirror WHERE workspace = ?1 AND id = ?2)",
+        )?
+        .execute((ids.workspace(), number, now.seconds()))?;
+    Ok(())
+}
+
 /// Which companies a contact should be linked to; none: the end of its claim does not say.
 fn wanted(settlement: &Settlement) -> Option<BTreeSet<RecordId>> {
     let Ending::Done { outcome, .. } = settlement.ending else { return None };

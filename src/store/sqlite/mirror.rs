@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ledger::{self, Flag, Said, Teller};
 use super::writer::Tx;
-use super::{Ids, lifts, numbers, records, told, verification, wanted_numbers, work};
+use super::{Ids, companies, lifts, numbers, records, told, verification, wanted_numbers, work};
 use crate::model::{Applied, BrevoContact, Email, ListId, Mirrored, RecordId, Timestamp};
 use crate::store::{
     Channel, ExtIdHolder, MirrorEntry, MirrorWrite, OptOutReason, Priority, StoreError, Task,
@@ -64,6 +64,7 @@ pub(super) fn apply(
 
 pub(super) fn forget(tx: &Tx<'_>, ids: &Ids, id: i64, now: Timestamp) -> Result<(), StoreError> {
     wanted_numbers::give_up(tx, ids, id, None, now)?;
+    companies::forget_contact(tx, ids, id, now)?;
     tx.conn
         .prepare_cached("DELETE FROM mirror WHERE workspace = ?1 AND id = ?2")?
         .execute((ids.workspace(), id))?;
