@@ -178,7 +178,7 @@ impl CallKind {
     /// True of what is not even repeated where it certainly failed: whether somebody may be asked is to
     /// be found out again first.
     pub(super) fn is_made_once(self) -> bool {
-        self == Self::DoubleOptIn
+        matches!(self, Self::DoubleOptIn | Self::Resubscribe)
     }
 
     /// Which rate limit the call counts against (facts: Brevo section 9).

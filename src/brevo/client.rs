@@ -264,7 +264,11 @@ impl BrevoClient {
 
     async fn send_once(&self, lane: Lane, call: &Call) -> Result<Response, BrevoError> {
         let bucket = call.kind.bucket();
-        let permit = self.permit(bucket, lane).await?;
+        let permit = match call.kind {
+            // By the time that it has waited, what it says may be wrong.
+            CallKind::Resubscribe => self.permit_now(bucket, lane).await?,
+            _ => self.permit(bucket, lane).await?,
+        };
         if bucket == Bucket::Other
             && let Some(book) = &self.0.book
             && !book.charge().await
@@ -328,6 +332,12 @@ impl BrevoClient {
         let acquired = tokio::time::timeout(LONGEST_WAIT, limiter.acquire(lane)).await;
         let used_up = |_| BrevoError::RateLimited { retry_after: blocked_for().max(LONGEST_WAIT) };
         acquired.map(Some).map_err(used_up)
+    }
+
+    /// As [`Self::permit`], for what must not wait.
+    async fn permit_now(&self, bucket: Bucket, lane: Lane) -> Result<Option<Permit>, BrevoError> {
+        let permit = tokio::time::timeout(SECOND, self.permit(bucket, lane)).await;
+        permit.unwrap_or(Err(BrevoError::RateLimited { retry_after: SECOND }))
     }
 
     /// Corrects the bucket by what Brevo says of it.

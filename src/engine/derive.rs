@@ -18,6 +18,7 @@ use crate::model::{AttributeName, AttributeType, AttributeValue, ListId, MissedV
 use crate::rules::{ContactInput, RuleSet, ScriptError};
 use crate::store::{
     Cause, Claim, Derivation, Ending, Intent, MirrorWrite, Outcome, Settlement, Subject,
+    WantedNumber,
 };
 
 /// How long to wait before a script that ran into its time limit is tried a second time.
@@ -100,8 +101,8 @@ pub(crate) struct Planned {
     pub(crate) derivation: Option<Box<Derivation>>,
     /// When to derive it again because something was left out that stood in the way of another.
     look_again: Option<Timestamp>,
-    /// The digits of the number that it is to get and another contact has.
-    pub(crate) waits_for_number: Option<String>,
+    /// The number that it is to get and another contact has.
+    pub(crate) waits_for_number: Option<WantedNumber>,
     /// What was applied includes an intent of a process that died.
     is_credited: bool,
     /// What is taken away for it is nobody's doing but Intercom's own: it never waits.

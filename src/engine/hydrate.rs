@@ -133,12 +133,21 @@ impl Hydrator {
     /// Reads a contact again. One that is not there keeps its last snapshot: whether it was merged,
     /// archived or deleted is for a notification or a sweep to say.
     pub(crate) async fn read_again(&self, lane: Lane, id: &RecordId) -> Result<bool, EngineError> {
+        Ok(self.show(lane, id).await?.is_some())
+    }
+
+    /// Reads a contact again, and answers what Intercom shows of it, if anything.
+    pub(crate) async fn show(
+        &self,
+        lane: Lane,
+        id: &RecordId,
+    ) -> Result<Option<Snapshot>, EngineError> {
         match self.intercom.contact(lane, id).await {
             Ok(snapshot) => {
-                self.learn(vec![snapshot]).await?;
-                Ok(true)
+                self.learn(vec![snapshot.clone()]).await?;
+                Ok(Some(snapshot))
             }
-            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

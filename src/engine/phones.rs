@@ -8,6 +8,7 @@ use super::derive::Planned;
 use super::pipeline::Round;
 use super::writer;
 use crate::model::Timestamp;
+use crate::store::WantedNumber;
 
 /// When a number is looked at again that another contact has. Who gives one up wakes who waits for it;
 /// this is for what nobody saw.
@@ -113,11 +114,10 @@ impl Round<'_> {
         for mut one in planned {
             let now = self.engine.clock.now();
             let verdict = self.beyond_the_round(&one, phones.verdict(&one)).await?;
-            if matches!(
-                verdict,
-                PhoneVerdict::Taken | PhoneVerdict::Leaves | PhoneVerdict::GivesWay
-            ) {
-                one.waits_for_number = wanted(&one);
+            if verdict != PhoneVerdict::Free {
+                let is_promised = verdict == PhoneVerdict::Given;
+                one.waits_for_number =
+                    wanted(&one).map(|digits| WantedNumber { digits, is_promised });
             }
             match verdict {
                 PhoneVerdict::Free => {}

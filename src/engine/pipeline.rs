@@ -116,7 +116,7 @@ impl Round<'_> {
             return Ok(());
         };
         let mut mirror = Vec::new();
-        let left = self.engine.store.lifts_to_undo(claim.key.id.clone()).await?;
+        let left = self.lifts_to_undo(&claim).await?;
         for (identifier, email, sms) in opt_out_targets(subject, &left) {
             let write = writer::opt_out_write(email, sms);
             match self.services.brevo.update(Lane::Urgent, &identifier, &write).await {

@@ -10,8 +10,8 @@ use super::locks::LockKey;
 use super::pipeline::Round;
 use crate::brevo::{ErrorKind, Standing};
 use crate::config::Config;
-use crate::http::Retry;
-use crate::model::{BrevoContact, Decision, RecordId, Stays};
+use crate::http::{Lane, Retry};
+use crate::model::{BrevoContact, Decision, RecordId, Snapshot, Stays, Timestamp};
 use crate::store::{
     Channel, Claim, Ending, LiftEnd, LiftWish, OpenLift, OptOut, OptOutReason, Settlement, Subject,
 };
@@ -128,8 +128,11 @@ impl Round<'_> {
             return Ok(Fate::Later);
         }
         for contact in others.iter().chain([&wish.contact]) {
-            if !self.ask_intercom(contact).await? {
-                return Ok(Fate::Stays(Stays::IntercomIsSilent));
+            match self.ask_intercom(contact).await? {
+                None => return Ok(Fate::Stays(Stays::IntercomIsSilent)),
+                // Whatever a notification said that came before it.
+                Some(takes_email) if !takes_email => return Ok(Fate::Stays(Stays::DoesNotSaySo)),
+                Some(_) => {}
             }
         }
         let Some(held) = self.ask_brevo(&wish, brevo).await? else {
@@ -166,18 +169,50 @@ impl Round<'_> {
         }
     }
 
+    /// The contacts of Brevo's that lifts may have taken off the blacklist which were given up. Whoever is
+    /// on it, though Brevo changed him since, may have opted out there meanwhile: that counts, since our
+    /// own word would cover it up.
+    pub(super) async fn lifts_to_undo(&self, claim: &Claim) -> Result<Vec<i64>, EngineError> {
+        let left = self.engine.store.lifts_to_undo(claim.key.id.clone()).await?;
+        for lift in &left {
+            // What it shows is our own doing, or is entered below: the mirror learns nothing by it.
+            let Some(standing) = self.services.brevo.standing(Lane::Urgent, lift.brevo).await?
+            else {
+                continue;
+            };
+            let contact = standing.contact;
+            let is_untouched = lift.modified.is_some()
+                && contact.modified_at.map(Timestamp::seconds)
+                    == lift.modified.map(Timestamp::seconds);
+            if contact.email_blacklisted && !is_untouched {
+                let now = self.engine.clock.now();
+                let opt_out = OptOut {
+                    email: contact.email,
+                    phone: None,
+                    channel: Channel::Email,
+                    reason: OptOutReason::Asked,
+                    at: now,
+                    source: "brevo",
+                    contact: None,
+                };
+                self.engine.store.learn(Vec::new(), vec![opt_out], now).await?;
+            }
+        }
+        Ok(left.into_iter().map(|lift| lift.brevo).collect())
+    }
+
     /// Stores what a contact says now, so that nobody is re-subscribed by a word that he took back while
-    /// nobody listened; false: Intercom does not show it.
-    async fn ask_intercom(&self, contact: &RecordId) -> Result<bool, EngineError> {
+    /// nobody listened; answers whether it takes e-mail, or none if Intercom does not show it.
+    async fn ask_intercom(&self, contact: &RecordId) -> Result<Option<bool>, EngineError> {
         let Some(hydrator) = &self.services.hydrator else {
-            return Ok(false);
+            return Ok(None);
         };
-        match hydrator.read_again(self.lane, contact).await {
+        match hydrator.show(self.lane, contact).await {
             Err(EngineError::Intercom(error)) if error.retry() == Retry::Never => {
                 tracing::warn!(contact.id = %contact, "an opt-out is not lifted: {error}");
-                Ok(false)
+                Ok(None)
             }
-            is_read => is_read,
+            shown => Ok(shown?.map(|shown| takes_email(&shown))),
         }
     }
 
@@ -219,6 +254,11 @@ impl Round<'_> {
         }
         Ok(Some(contact))
     }
+}
+
+/// What says nothing of e-mail says no.
+fn takes_email(shown: &Snapshot) -> bool {
+    shown.body.get("unsubscribed_from_emails").is_some_and(|is_out| is_out == false)
 }
 
 fn say_stays(contact: &RecordId, stays: Stays) {

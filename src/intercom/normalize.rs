@@ -193,6 +193,14 @@ pub fn company(item: &Value, completeness: Completeness) -> Value {
     change(&mut body, "name", |value| if value == "" { Value::Null } else { value });
     change(&mut body, "plan", plan);
     change(&mut body, "tags", |list| id_list(&list));
+    if completeness == Completeness::Partial {
+        // Recordings show it with a name of `null`, no tags and no sessions, whatever the company has.
+        body.retain(|field, value| match field.as_str() {
+            "tags" => value["ids"].as_array().is_some_and(|ids| !ids.is_empty()),
+            "session_count" => *value != 0,
+            _ => !value.is_null(),
+        });
+    }
     finish(&mut body, completeness, COMPANY_FIELDS);
     if completeness == Completeness::Full {
         fill(&mut body, "tags", || id_list(&Value::Null));

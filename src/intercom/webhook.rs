@@ -402,9 +402,16 @@ impl Said {
     fn event(&self) -> Result<Snapshot, Unusable> {
         let has_name = self.item.get("event_name").and_then(Value::as_str);
         has_name.filter(|n| !n.is_empty()).ok_or_else(|| unusable("its event has no name"))?;
-        let body = normalize::event(&self.item);
+        let mut body = normalize::event(&self.item);
+        let told = body.get("created_at").and_then(Timestamp::parse);
+        let at = told.unwrap_or(self.at);
+        if let (None, Value::Object(item)) = (told, &self.item) {
+            // It happened: what has no time of its own has that of the telling.
+            let mut item = item.clone();
+            item.insert("created_at".to_owned(), json!(at.seconds()));
+            body = normalize::event(&Value::Object(item));
+        }
         let id = normalize::id_of(&body).ok_or_else(|| unusable("its event has no usable id"))?;
-        let at = body.get("created_at").and_then(Timestamp::parse).unwrap_or(self.at);
         let (live, source) = (Liveness::Live, Source::Notification);
         Ok(Snapshot::new(RecordKey::event(id), live, body, source, at, self.received))
     }

@@ -204,6 +204,20 @@ fn what_is_not_used_is_ignored_and_never_an_error() {
     }
 }
 
+#[rstest]
+#[case(json!(null))]
+#[case(json!(""))]
+#[case(json!("soon"))]
+#[case(json!({}))]
+#[case(json!(true))]
+fn an_event_without_a_time_has_that_of_its_notification(#[case] time: Value) {
+    let item =
+        json!({"type": "event", "event_name": "ordered", "user_id": "u", "created_at": time});
+    let told = trusted("event.created", &item, RECEIVED).unwrap();
+    let Content::Snapshots(snapshots) = told.content else { panic!("{:?}", told.content) };
+    assert_eq!(snapshots[0].body["created_at"], told.created_at.seconds());
+}
+
 #[test]
 fn other_objects_without_an_id_are_unusable_and_say_so() {
     fn case(topic: &str, item: &Value, reason: &str) {

@@ -1,6 +1,8 @@
 //! Opt-outs that are to be lifted.
 
-use crate::model::{BrevoContact, Email, Lifted, MayResubscribe, Origin, RecordId, RuleSetVersion};
+use crate::model::{
+    BrevoContact, Email, Lifted, MayResubscribe, Origin, RecordId, RuleSetVersion, Timestamp,
+};
 
 /// A wish of the rules to lift an opt-out.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,4 +37,13 @@ pub struct OpenLift {
     pub wish: LiftWish,
     /// Brevo's contact, as it was read right before.
     pub held: BrevoContact,
+}
+
+/// A lift that was given up, of which Brevo may have been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftLift {
+    /// Brevo's number of the contact.
+    pub brevo: i64,
+    /// When Brevo had last changed the contact before that, as it said.
+    pub modified: Option<Timestamp>,
 }

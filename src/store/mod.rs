@@ -40,7 +40,7 @@ pub use company::{
     CompanySubject, CompanyWrite, DueLinks, FoundCompany, KnownCompany, LinkEnd, SinkCounts,
 };
 pub use connection::{Connection, Way};
-pub use consent::{LiftEnd, LiftWish, OpenLift};
+pub use consent::{LeftLift, LiftEnd, LiftWish, OpenLift};
 pub use dead_letter::{DeadLetter, DeadLetterQuery};
 pub use double_opt_in::{DoubleOptInEnd, DueDoubleOptIn};
 pub use error::StoreError;
@@ -62,7 +62,8 @@ pub use subject::{Conversations, Subject, SubjectQuery, Sublists};
 pub use sync::{Missing, Progress, Resource, Sync, SyncKind, SyncState};
 pub use verification::{ParkedAttribute, Unverified, VerificationCounts, Verified};
 pub use work::{
-    Cause, Claim, Emitted, Ending, Intent, Outcome, Settlement, Suspicion, Task, WorkKey,
+    Cause, Claim, Emitted, Ending, Intent, Outcome, Settlement, Suspicion, Task, WantedNumber,
+    WorkKey,
 };
 
 use crate::model::{
@@ -386,7 +387,7 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 
     /// Those of Brevo's contacts that are to be told again that the opt-out of this Intercom contact
     /// holds, because a lift was given up.
-    async fn lifts_to_undo(&self, contact: RecordId) -> Result<Vec<i64>, StoreError>;
+    async fn lifts_to_undo(&self, contact: RecordId) -> Result<Vec<LeftLift>, StoreError>;
 
     /// Remembers what is about to be written for contacts, before the calls. The end of their claims
     /// forgets it. The rules are no suspects any more, should the process end. Answers which of them

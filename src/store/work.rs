@@ -210,8 +210,17 @@ pub struct Settlement {
     pub derivation: Option<Box<Derivation>>,
     /// What became known of a company.
     pub company: Option<CompanyWrite>,
-    /// The digits of the phone number that it is to get and another contact has; none: it waits for none.
-    pub waits_for_number: Option<String>,
+    /// The phone number that it is to get and another contact has; none: it waits for none.
+    pub waits_for_number: Option<WantedNumber>,
+}
+
+/// A phone number that one contact is to get and another has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedNumber {
+    /// Its digits.
+    pub digits: String,
+    /// The other one does not have it yet, but gets it first.
+    pub is_promised: bool,
 }
 
 impl Settlement {

@@ -1,5 +1,7 @@
 //! How Brevo is written: what an import leaves out, what a failure leaves undone, and what a limit costs.
 
+use std::collections::BTreeSet;
+
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tajo::sandbox::brevo::Limits;
@@ -164,6 +166,37 @@ async fn two_people_swap_their_numbers() {
         (phone("ann")? == "66812345679" && phone("bo")? == "66812345678").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_who_wait_for_one_number_get_it_one_after_the_other() {
+    let app = App::builder().start().await;
+    let wanted = "+66812345677";
+    let mut people = Vec::new();
+    for number in 0..4 {
+        let (email, phone) = (format!("p{number}@example.com"), format!("+6681234567{number}"));
+        let phone = if number == 0 { wanted.to_owned() } else { phone };
+        people.push(app.create(json!({"email": email, "phone": phone, "role": "user"})).await);
+    }
+    let has_it = |number: usize| {
+        let held = app.sandbox.brevo.contact(&format!("p{number}@example.com"));
+        held.is_some_and(|held| held["attributes"]["SMS"] == wanted.trim_start_matches('+'))
+    };
+    for id in &people[1..] {
+        app.fire(app.sandbox.intercom.update_contact(id, json!({"phone": wanted})).unwrap()).await;
+    }
+    let mut waiting = BTreeSet::from([1, 2, 3]);
+    let mut holder = 0;
+    while !waiting.is_empty() {
+        assert!(has_it(holder));
+        let other = json!({"phone": format!("+6681234568{holder}")});
+        app.fire(app.sandbox.intercom.update_contact(&people[holder], other).unwrap()).await;
+        holder = until("the next one has it", async || {
+            waiting.iter().copied().find(|number| has_it(*number))
+        })
+        .await;
+        waiting.remove(&holder);
+    }
 }
 
 /// Each change is written, or waits, before the next one is told: no round knows more than one of them.

@@ -7,7 +7,7 @@ use super::{Ids, records, witnesses};
 use crate::model::{
     BrevoContact, Email, Entry, History, Lifted, OptIn, RecordId, Stays, Timestamp, judge,
 };
-use crate::store::{Channel, LiftEnd, LiftWish, OpenLift, StoreError, Task};
+use crate::store::{Channel, LeftLift, LiftEnd, LiftWish, OpenLift, StoreError, Task};
 
 /// Decides whether an opt-out may be lifted by what is known now.
 pub(super) fn consider(
@@ -177,15 +177,19 @@ pub(super) fn to_undo(
     conn: &Connection,
     ids: &Ids,
     contact: &RecordId,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Vec<LeftLift>, StoreError> {
     let found = conn
         .prepare_cached(
-            "SELECT DISTINCT lifts.brevo FROM lifts JOIN suppression
+            "SELECT lifts.brevo, max(lifts.modified) FROM lifts JOIN suppression
                  ON suppression.workspace = lifts.workspace AND suppression.address = lifts.address
                  AND suppression.channel = ?3 AND suppression.lift IS NULL
-             WHERE lifts.workspace = ?1 AND lifts.contact = ?2 AND lifts.state = 'left'",
+             WHERE lifts.workspace = ?1 AND lifts.contact = ?2 AND lifts.state = 'left'
+             GROUP BY lifts.brevo",
         )?
-        .query_map((ids.workspace(), contact.as_str(), Channel::Email.as_str()), |row| row.get(0))?
+        .query_map((ids.workspace(), contact.as_str(), Channel::Email.as_str()), |row| {
+            let modified: Option<i64> = row.get(1)?;
+            Ok(LeftLift { brevo: row.get(0)?, modified: modified.map(Timestamp::from_seconds) })
+        })?
         .collect::<Result<_, _>>()?;
     Ok(found)
 }

@@ -88,13 +88,18 @@ fn held() -> BrevoContact {
 }
 
 /// Which tasks are due; the opt-outs among them are done as the engine does them.
+async fn undoing(store: &SqliteStore, contact: RecordId) -> Vec<i64> {
+    let left = store.lifts_to_undo(contact).await.unwrap();
+    left.into_iter().map(|lift| lift.brevo).collect()
+}
+
 async fn work_off(store: &SqliteStore) -> Vec<(Task, Vec<i64>)> {
     let lanes = [Priority::Urgent, Priority::Live, Priority::Bulk];
     let mut done = Vec::new();
     for claim in store.claim(&lanes, 10, NOW).await.unwrap() {
         let (task, contact) = (claim.key.task, claim.key.id.clone());
         let to_undo = match task {
-            Task::OptOut => store.lifts_to_undo(contact).await.unwrap(),
+            Task::OptOut => undoing(store, contact).await,
             _ => Vec::new(),
         };
         let told = |id: &i64| MirrorWrite::Blacklist { id: *id, email: true, sms: false };
@@ -128,7 +133,7 @@ async fn a_lift_that_a_crash_interrupted_is_taken_back_by_number_even_of_a_conta
     let store = open(&path);
     let done = work_off(&store).await;
     assert!(done.contains(&(Task::OptOut, vec![BREVO])), "{done:?}");
-    assert_eq!(store.lifts_to_undo(ann()).await.unwrap(), Vec::<i64>::new(), "once is enough");
+    assert_eq!(undoing(&store, ann()).await, Vec::<i64>::new(), "once is enough");
     assert!(store.is_suppressed(email(), Channel::Email).await.unwrap());
     store.close().await;
     assert_eq!(work_off(&open(&path)).await, Vec::new());

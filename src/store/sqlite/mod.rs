@@ -55,7 +55,7 @@ use super::{
     Acceptance, Arrival, Channel, Claim, CompanySubject, Connection as Connected, Content,
     DeadLetter, DeadLetterQuery, DoubleOptInEnd, DueDoubleOptIn, DueEvent, DueLinks, DueObject,
     EventCount, EventEnd, EventReading, EventReadings, ExtIdHolder, FoundCompany, HeldChange, Hold,
-    Intent, Judged, LiftEnd, LiftWish, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd,
+    Intent, Judged, LeftLift, LiftEnd, LiftWish, LinkEnd, Measure, MirrorEntry, Missing, ObjectEnd,
     OpenImport, OpenLift, OptOut, Priority, RecordSubject, Resource, RuleSetEntry, RuleSetSummary,
     Settlement, Store, StoreCounts, StoreError, Subject, SubjectQuery, Sublists, Sync, Taking,
     Task, WorkKey,
@@ -867,7 +867,7 @@ impl Store for SqliteStore {
         self.write(move |tx, ids| lifts::leave(tx, ids, &lifted, now)).await
     }
 
-    async fn lifts_to_undo(&self, contact: RecordId) -> Result<Vec<i64>, StoreError> {
+    async fn lifts_to_undo(&self, contact: RecordId) -> Result<Vec<LeftLift>, StoreError> {
         self.read(move |conn, ids| lifts::to_undo(conn, ids, &contact)).await
     }
 

@@ -7,21 +7,21 @@ use super::work::{self, Dirt};
 use super::writer::Tx;
 use super::{Ids, parsed};
 use crate::model::{RecordId, Timestamp};
-use crate::store::{Priority, StoreError, Task, WorkKey};
+use crate::store::{Priority, StoreError, Task, WantedNumber, WorkKey};
 
 /// How many contacts that wait for each other are looked at.
 const LONGEST_CIRCLE: usize = 100;
 
-/// Notes which number, given by its digits, a contact waits for; none: it waits for none. Where that
+/// Notes which number a contact waits for; none: it waits for none. Where that
 /// makes a circle of contacts that wait for each other, they are derived again: one has to give way.
 pub(super) fn keep(
     tx: &Tx<'_>,
     ids: &Ids,
     contact: &RecordId,
-    digits: Option<&str>,
+    number: Option<&WantedNumber>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Some(digits) = digits else {
+    let Some(WantedNumber { digits, is_promised }) = number else {
         tx.conn
             .prepare_cached("DELETE FROM wanted_numbers WHERE workspace = ?1 AND contact = ?2")?
             .execute((ids.workspace(), contact.as_str()))?;
@@ -39,7 +39,7 @@ pub(super) fn keep(
     if is_new == 0 {
         return Ok(());
     }
-    if holder(tx.conn, ids, &wanted)?.is_none() {
+    if !is_promised && holder(tx.conn, ids, &wanted)?.is_none() {
         // It was given up since somebody looked.
         return wake(tx, ids, contact, now);
     }

@@ -321,7 +321,7 @@ pub(super) fn settle(
     match ending {
         _ if key.task != Task::Contact => {}
         Ending::Done { .. } => {
-            wanted_numbers::keep(tx, ids, &key.id, waits_for_number.as_deref(), now)?;
+            wanted_numbers::keep(tx, ids, &key.id, waits_for_number.as_ref(), now)?;
         }
         Ending::Dead(_) => wanted_numbers::keep(tx, ids, &key.id, None, now)?,
         Ending::Retry { .. } => {}
