@@ -132,11 +132,23 @@ impl Round<'_> {
     async fn decide_records(
         &self,
         footing: &Footing,
-        journeys: Vec<RecordJourney>,
+        mut journeys: Vec<RecordJourney>,
     ) -> Result<Vec<Settlement>, EngineError> {
+        // What they track is sent in the order in which it is settled: that in which it happened,
+        // whichever thread is done first.
+        let happened = |journey: &RecordJourney| {
+            let at = journey.subject.record.as_ref().map(|record| record.version.at);
+            (at, journey.claim.token)
+        };
+        journeys.sort_by_key(happened);
+        let places = journeys.iter().enumerate();
+        let places: HashMap<_, _> =
+            places.map(|(place, journey)| (journey.claim.token, place)).collect();
         let footing = footing.clone();
         let decide = move |journey| decide(&footing, journey);
-        self.engine.scripts.run(&self.engine.store, journeys, decide).await
+        let mut endings = self.engine.scripts.run(&self.engine.store, journeys, decide).await?;
+        endings.sort_by_key(|ending| places.get(&ending.claim.token).copied());
+        Ok(endings)
     }
 }
 
